@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""What a test may need of its machine. Each capability has a name and a probe that does not use pycgroup.
+
+`@needs("memory", version=1)` skips a test where the probe says what is missing; `--require=memory:v1` makes that skip a
+failure. Names:
+
+- a controller ("memory": on either version; "memory:v1": on that one), which means that a group can be made;
+- a control file ("memory.kmem.slabinfo"): a fresh group has it;
+- what stands below under `@capability`.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import functools
+import importlib.util
+import os
+import platform
+import re
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support import machine
+
+Probe = Callable[[], str | None]
+_PROBES: dict[str, Probe] = {}
+
+
+def capability(name: str) -> Callable[[Probe], Probe]:
+    """Declare a capability; its probe returns None where it is there, else what is missing."""
+
+    def declare(probe: Probe) -> Probe:
+        _PROBES[name] = functools.cache(probe)
+        return probe
+
+    return declare
+
+
+def needs(name: str, version: int | None = None) -> pytest.MarkDecorator:
+    """Mark a test that needs a capability; `version` picks the cgroup version of a controller."""
+    return pytest.mark.needs(_full_name(name, version))
+
+
+def _full_name(name: str, version: int | None) -> str:
+    full = name if version is None else f"{name}:v{version}"
+    if not known(full):
+        raise ValueError(f"unknown capability {full!r}; known: {', '.join(names())}")
+    return full
+
+
+def names() -> list[str]:
+    """Return every capability with a name of its own, without the control files."""
+    versions = [f"{controller}{suffix}" for controller in machine.V2_NAMES for suffix in ("", ":v1", ":v2")]
+    return sorted([*versions, *_PROBES])
+
+
+def known(name: str) -> bool:
+    """Tell whether there is such a capability."""
+    return name in _PROBES or _controller(name) is not None or _control_file(name) is not None
+
+
+def missing(name: str) -> str | None:
+    """Return None where this machine has the capability, else what is missing and why."""
+    if name in _PROBES:
+        return _PROBES[name]()
+    if parts := _controller(name):
+        return _missing_controller(*parts)
+    if parts := _control_file(name):
+        return _missing_file(name, *parts)
+    raise ValueError(f"unknown capability {name!r}")
+
+
+def implied_by(name: str, required: set[str]) -> bool:
+    """Tell whether a machine that has all of `required` must have `name`."""
+    return bool({name, f"{name}:v1", f"{name}:v2"} & required)
+
+
+def _controller(name: str) -> tuple[str, int | None] | None:
+    match = re.fullmatch(r"(\w+)(?::v([12]))?", name)
+    if match is None or match[1] not in machine.V2_NAMES:
+        return None
+    return match[1], int(match[2]) if match[2] else None
+
+
+def _control_file(name: str) -> tuple[str, int | None] | None:
+    match = re.fullmatch(r"(\w+)(?:\.\w+)+(?::v([12]))?", name)
+    if match is None:
+        return None
+    prefix = next((v1 for v1, v2 in machine.V2_NAMES.items() if match[1] in (v1, v2)), None)
+    return None if prefix is None else (prefix, int(match[2]) if match[2] else None)
+
+
+def _missing_controller(controller: str, version: int | None) -> str | None:
+    hierarchy = machine.hierarchy_of(controller, version)
+    if hierarchy is None:
+        return f"no mounted cgroup {f'v{version} ' if version else ''}hierarchy carries {controller}"
+    files = fresh_files(hierarchy, controller)
+    return files if isinstance(files, str) else None
+
+
+def _missing_file(name: str, controller: str, version: int | None) -> str | None:
+    if reason := _missing_controller(controller, version):
+        return reason
+    hierarchy = machine.hierarchy_of(controller, version)
+    assert hierarchy is not None
+    file = name.split(":")[0]
+    return None if file in fresh_files(hierarchy, controller) else f"this kernel offers no {file}"
+
+
+@functools.cache
+def fresh_files(hierarchy: machine.Hierarchy, controller: str) -> tuple[str, ...] | str:
+    """Return the control files of a fresh group, or why none can be made."""
+    base = machine.base(hierarchy)
+    if base is None:
+        return f"this user can make no group in {hierarchy.mount}"
+    group = hierarchy.directory(f"{base}/{machine.PREFIX}test-{os.getpid()}-probe")
+    try:
+        _enable(hierarchy, base, controller)
+        os.mkdir(group)
+    except OSError as error:
+        return f"a group with {controller} cannot be made in {hierarchy.directory(base)}: {error.strerror}"
+    try:
+        return tuple(sorted(os.listdir(group)))
+    finally:
+        os.rmdir(group)
+
+
+def _enable(hierarchy: machine.Hierarchy, base: str, controller: str) -> None:
+    wanted = machine.V2_NAMES[controller]
+    control = f"{hierarchy.directory(base)}/cgroup.subtree_control"
+    if hierarchy.version == 2 and wanted != machine.CORE and wanted not in machine.read(control).split():
+        with open(control, "w") as file:
+            file.write(f"+{wanted}")
+
+
+@capability("root")
+def _root() -> str | None:
+    return None if os.geteuid() == 0 else "this user is not root"
+
+
+@capability("unprivileged")
+def _unprivileged() -> str | None:
+    return None if os.geteuid() else "this user is root"
+
+
+@capability("cgroup-v2")
+def _cgroup_v2() -> str | None:
+    return _missing_controller("freezer", 2)
+
+
+@capability("swap")
+def _swap() -> str | None:
+    return None if len(machine.read("/proc/swaps").splitlines()) > 1 else "no swap is active"
+
+
+@capability("two-cpus")
+def _two_cpus() -> str | None:
+    return None if len(os.sched_getaffinity(0)) > 1 else "this process may use one CPU only"
+
+
+@capability("block-device")
+def _block_device() -> str | None:
+    return None if next(disks(), None) else "there is no block device of any size in /sys/block"
+
+
+@capability("loop-device")
+def _loop_device() -> str | None:
+    if reason := _root():
+        return reason
+    return (
+        None if os.path.exists("/dev/loop-control") and shutil.which("losetup") else "no /dev/loop-control or losetup"
+    )
+
+
+@capability("psi")
+def _psi() -> str | None:
+    return None if os.path.exists("/proc/pressure/memory") else "this kernel reports no pressure (psi=1)"
+
+
+@capability("kernel-log")
+def _kernel_log() -> str | None:
+    try:
+        os.close(os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK))
+    except OSError as error:
+        return f"/dev/kmsg cannot be read: {error.strerror}"
+    return None
+
+
+@capability("libcgroup")
+def _libcgroup() -> str | None:
+    return None if ctypes.util.find_library("cgroup") else "libcgroup is not installed"
+
+
+@capability("mypy")
+def _mypy() -> str | None:
+    return None if importlib.util.find_spec("mypy") else "mypy is not installed"
+
+
+@capability("x86_64")
+def _x86_64() -> str | None:
+    return None if platform.machine() == "x86_64" else f"this machine is {platform.machine()}"
+
+
+def _tool(name: str, package: str) -> None:
+    capability(name)(lambda: None if shutil.which(name) else f"{name} is not installed (package {package})")
+
+
+for _name, _package in {"cgget": "cgroup-tools", "cgexec": "cgroup-tools", "gcc": "gcc", "strace": "strace"}.items():
+    _tool(_name, _package)
+
+
+def disks() -> Iterator[str]:
+    """Yield "major:minor" of every whole block device that has a size."""
+    for name in sorted(os.listdir("/sys/block")):
+        if int(machine.read(f"/sys/block/{name}/size")):
+            yield machine.read(f"/sys/block/{name}/dev").strip()

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""What the kernel itself says of a group: by its files and by cgroup-tools, never by pycgroup."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from tests.support import machine
+
+
+def directory(controller: str, name: str) -> str:
+    """Return the directory of the group `name` of a controller (v1 name of the controller)."""
+    hierarchy = machine.hierarchy_of(controller)
+    assert hierarchy is not None, f"no hierarchy carries {controller}"
+    return hierarchy.directory(name)
+
+
+def make(controller: str, name: str) -> str:
+    """Make a group with mkdir and return its directory."""
+    path = directory(controller, name)
+    os.makedirs(path)
+    return path
+
+
+def exists(controller: str, name: str) -> bool:
+    """Tell whether the group's directory exists."""
+    return os.path.isdir(directory(controller, name))
+
+
+def read(controller: str, name: str, file: str) -> str:
+    """Return the text of a control file without its last newline."""
+    return machine.read(f"{directory(controller, name)}/{file}").removesuffix("\n")
+
+
+def write(controller: str, name: str, file: str, text: str) -> None:
+    """Write a control file with a single write."""
+    descriptor = os.open(f"{directory(controller, name)}/{file}", os.O_WRONLY)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def pids(controller: str, name: str) -> set[int]:
+    """Return the processes of a group."""
+    return {int(line) for line in read(controller, name, "cgroup.procs").split()}
+
+
+def group_of(controller: str, pid: int | str = "self") -> str:
+    """Return the group that a process is in, from /proc, without a leading slash."""
+    hierarchy = machine.hierarchy_of(controller)
+    assert hierarchy is not None, f"no hierarchy carries {controller}"
+    return machine.group_of(hierarchy, pid)
+
+
+def cgget(name: str, file: str) -> str:
+    """Return a control file's value as `cgget` from cgroup-tools prints it, its lines without their leading tab."""
+    done = subprocess.run(
+        ["cgget", "-n", "-v", "-r", file, name], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not done.stderr, done.stderr
+    return "\n".join(line.strip() for line in done.stdout.rstrip("\n").split("\n"))
