@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Taking turns: what disturbs the machine disturbs all implementations alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+Turn = Callable[[int], float]
+"""Do the operation that many times and return the nanoseconds."""
+
+TURN = 1_000_000  # nanoseconds: short beside what disturbs, long beside the clock
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A cost in nanoseconds, and as a ratio to the limit with its quartiles over the rounds."""
+
+    cost: float
+    ratio: float
+    low: float
+    high: float
+
+
+def interleave(turns: Mapping[str, Turn], rounds: int, pause: float = 0.0) -> dict[str, list[float]]:
+    """Give each a turn in every round; return the nanoseconds per operation, one per round."""
+    counts = {name: 1 if pause else _fitting(turn) for name, turn in turns.items()}
+    costs: dict[str, list[float]] = {name: [] for name in turns}
+    names = list(turns)
+    for number in range(rounds):
+        for name in _rotated(names, number):
+            if pause:
+                time.sleep(pause)
+            costs[name].append(turns[name](counts[name]) / counts[name])
+    return costs
+
+
+def figures(costs: Mapping[str, list[float]], limit: str) -> dict[str, Figure]:
+    """Compare each with the limit's turn of the same round."""
+    return {name: _figure(own, costs[limit]) for name, own in costs.items()}
+
+
+def _figure(costs: list[float], limits: list[float]) -> Figure:
+    ratios = [cost / limit for cost, limit in zip(costs, limits, strict=True)]
+    low, middle, high = quantiles(ratios, n=4)
+    return Figure(median(costs), middle, low, high)
+
+
+def _fitting(turn: Turn) -> int:
+    """Return how many operations fill a turn, having warmed up."""
+    turn(1)
+    few = 10
+    return max(1, min(2000, int(TURN * few / turn(few))))
+
+
+def _rotated(names: list[str], number: int) -> list[str]:
+    """Let another one begin in each round, so that none is always behind the same other."""
+    start = number % len(names)
+    return names[start:] + names[:start]
