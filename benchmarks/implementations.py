@@ -22,7 +22,9 @@ def pycgroup(place: Place) -> Namespace:
     return {
         "MEMORY": cgroup.MEMORY,
         "memory": cgroup.MEMORY(place.group.name),
+        "CPUACCT": cgroup.CPUACCT,
         "there": cgroup.CPUACCT(place.there.name),
+        "there_name": place.there.name,
         "name": place.group.name,
         "child": place.child.name,
     }

@@ -113,6 +113,14 @@ static void op_attach_open(void)
 	put(back_file, "0", 1);
 }
 
+/* With where the process was, which is what a detach() needs to know. */
+static void op_attach_known(void)
+{
+	char text[4096];
+	sink = (long long)get("/proc/self/cgroup", text, sizeof text);
+	op_attach_open();
+}
+
 static long long timed(void (*operation)(void), int count)
 {
 	long long start = now();
@@ -140,8 +148,13 @@ static long long timed_handle(int count)
 }
 
 static const struct { const char *name; void (*operation)(void); } operations[] = {
-	{"write", op_write}, {"read", op_read},     {"stat", op_stat},
-	{"cycle", op_cycle}, {"attach", op_attach}, {"attach-open", op_attach_open},
+	{"write", op_write},
+	{"read", op_read},
+	{"stat", op_stat},
+	{"cycle", op_cycle},
+	{"attach", op_attach},
+	{"attach-open", op_attach_open},
+	{"attach-known", op_attach_known},
 };
 
 static long long turn(const char *name, int count)

@@ -127,9 +127,10 @@ ATTACH = Operation(
     limit_is='"0" to tasks, kept fds',
     target=1.5,
     pause=0.04,
-    also_in_c={"C, open each time": "attach-open"},
+    also_in_c={"C, open each time": "attach-open", "C, and /proc/self/cgroup": "attach-known"},
     statements={
         "pycgroup": "there.attach(); there.detach()",
+        "pycgroup, a new handle": "group = CPUACCT(there_name); group.attach(); group.detach()",
         "os calls, kept fds": "os.write(there_tasks, b'0'); os.write(back_tasks, b'0')",
         "os calls": (
             "fd = os.open(there_file, os.O_WRONLY); os.write(fd, b'0'); os.close(fd); "
