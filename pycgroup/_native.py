@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: MIT
+"""libcgroup: text and numbers in and out, every call checked, no cdata outlives the function that made it.
+
+This is the only importer of the compiled module `_libcgroup`, and imports it on first use.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from _thread import RLock  # what `threading` re-exports; importing that would cost more than all of this module
+
+from . import _codes, _kernfs, _log, names
+from ._types import TYPE_CHECKING
+from .errors import (
+    CgroupError,
+    GroupExistsError,
+    InvalidNameError,
+    InvalidValueError,
+    NoSuchProcessError,
+    ReadOnlySettingError,
+    UnavailableError,
+    UnsupportedSettingError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+    from typing import Any, Self
+
+    Values = Sequence[tuple[str, str]]
+
+# libcgroup builds every path in a buffer of 4096 bytes and cuts it silently, or overruns it; the rest is for the
+# longest name of a control file. A value has 4096 bytes, and a controller's name 32 in 3.x.
+_LONGEST_PATH = 4096 - 256
+_LONGEST_VALUE = 4095
+_LONGEST_CONTROLLER = 31
+_LAST_TID = 2**31 - 1
+
+
+
+def _is_zero(answer: int) -> bool:
+    return answer == 0
+
+
+#: Every function of libcgroup that is used here, and what says that it succeeded: an unlisted one cannot be called.
+_SUCCEEDED: dict[str, Callable[[Any], bool]] = {
+    "cgroup_init": _is_zero,
+    "cgroup_get_subsys_mount_point": _is_zero,
+    "cgroup_new_cgroup": bool,
+    "cgroup_add_controller": bool,
+    "cgroup_add_value_string": _is_zero,
+    "cgroup_create_cgroup": _is_zero,
+    "cgroup_modify_cgroup": _is_zero,
+    "cgroup_delete_cgroup_ext": _is_zero,
+    "cgroup_attach_task": _is_zero,
+    "cgroup_attach_task_pid": _is_zero,
+}
+
+_lock = RLock()
+_module: Any = None
+_initialised = False
+_mounts: dict[str, str] = {}
+
+# A child forked while another thread is in cgroup_init would find libcgroup's mount table locked for ever. For the same
+# reason a child never calls cgroup_init where its parent has.
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+def library_version() -> tuple[int, int, int]:
+    """Return libcgroup's version; before 3.0, which cannot be asked, that of the headers at build time.
+
+    Raises UnavailableError if libcgroup is not installed.
+    """
+    module = _load()
+    if hasattr(module.lib, "cgroup_version"):
+        version = module.lib.cgroup_version()
+        return version.major, version.minor, version.release
+    numbers = module.ffi.string(module.lib.PYCGROUP_HEADERS).split(b".")
+    major, minor, release = (int(number) for number in (*numbers, 0, 0)[:3])
+    return major, minor, release
+
+
+def fits(text: str) -> bool:
+    """Return whether libcgroup hands this value to the kernel as it is. What does not fit goes to the control file.
+
+    It never writes empty text (so it cannot clear a cpuset), 3.x skips a value of several lines and says that all went
+    well, and both refuse 4096 bytes or more with a line on stderr.
+    """
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return 0 < len(data) <= _LONGEST_VALUE and b"\n" not in data and b"\0" not in data
+
+
+def mount_point(controller: str) -> str:
+    """Return where libcgroup sees the controller's hierarchy; it does not see what was mounted after its start.
+
+    Raises UnavailableError if it is not mounted, or if libcgroup cannot be used at all.
+    """
+    if controller not in _mounts:
+        _mounts[controller] = _find_mount_point(controller)
+    return _mounts[controller]
+
+
+def create(group: str, controller: str, values: Values = ()) -> None:
+    """Make a group, with its missing parents, and set values in it.
+
+    Raises GroupExistsError if it exists. If a value is refused, the group stays (2.0.2) or not (3.x).
+    """
+    with _Group("create", group, controller, values) as native:
+        native.refuse_root()
+        # cgroup_create_cgroup says 0 for a group that exists; and where a value is refused, 3.x removes the group even
+        # if it was there before, and moves its tasks to the parent.
+        if os.path.isdir(native.directory):
+            raise GroupExistsError(f"{native.attempt}: it exists", group=native.name, errno=errno.EEXIST)
+        native.write("cgroup_create_cgroup", 1)
+
+
+def modify(group: str, controller: str, values: Values) -> None:
+    """Set values in a group, in this order, and stop at the first that is refused; those before it stay set."""
+    with _Group("modify", group, controller, values) as native:
+        native.write("cgroup_modify_cgroup")
+
+
+def delete(group: str, controller: str, *, recursive: bool = False) -> None:
+    """Remove a group after moving its tasks to its parent; `recursive` removes the groups below it too.
+
+    Raises GroupNotFoundError if it does not exist.
+    """
+    with _Group("delete", group, controller) as native:
+        native.refuse_root()
+        if recursive:
+            native.refuse_deep()
+        native.call("cgroup_delete_cgroup_ext", _load().lib.CGFLAG_DELETE_RECURSIVE if recursive else 0)
+
+
+def attach_thread(group: str, controller: str, tid: int | None = None) -> None:
+    """Move one thread, by default the calling one, into a group. On a v2 domain group its whole process moves."""
+    if tid is not None and not 0 < tid <= _LAST_TID:
+        raise NoSuchProcessError(f"{tid} is not the id of a thread", group=group)
+    with _Group("attach a thread to", group, controller) as native:
+        if tid is None:
+            native.call("cgroup_attach_task")
+        else:
+            native.call("cgroup_attach_task_pid", tid)
+
+
+class _CallError(Exception):
+    """A function of libcgroup failed: its code, and the thread's last errno, which means something with ECGOTHER."""
+
+    def __init__(self, code: int, number: int) -> None:
+        super().__init__(code, number)
+        self.code = code
+        self.errno = number
+
+
+class _Group:
+    """A struct cgroup with one controller for the length of a `with` block, translating the errors of its calls."""
+
+    __slots__ = ("_controller", "_struct", "_values", "_verb", "attempt", "directory", "name")
+
+    def __init__(self, verb: str, group: str, controller: str, values: Values = ()) -> None:
+        self.name = names.group_name(group)
+        self.attempt = f"cannot {verb} {controller} group {group!r}"
+        self.directory = mount_point(controller) + self.name
+        if len(os.fsencode(self.directory)) > _LONGEST_PATH:
+            raise InvalidNameError(f"{self.attempt}: its path is longer than libcgroup takes", group=self.name)
+        self._verb, self._controller, self._values = verb, controller, values
+        for setting, text in values:
+            self._check(setting, text)
+
+    def _check(self, setting: str, text: str) -> None:
+        names.file_name(setting)
+        if not isinstance(text, str) or not fits(text):
+            message = f"{self.attempt}: libcgroup does not take {text!r} for {setting}"
+            raise InvalidValueError(message, group=self.name, setting=setting, value=text)
+
+    def __enter__(self) -> Self:
+        _load().lib.pycgroup_log_threshold(_log.threshold())
+        # With its leading slash: 3.x takes other names as below systemd's default group, and "" is read out of bounds.
+        self._struct = _call("cgroup_new_cgroup", os.fsencode(self.name))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        _load().lib.pycgroup_free_group(self._struct)
+        del self._struct
+        _pass_on_log()
+        if isinstance(error, _CallError):
+            raise self._translated(error) from None
+
+    def call(self, function: str, *arguments: Any) -> None:
+        """Fill the struct, which is new (2.0.2 cuts a second text for one file at 100 bytes), and call with it."""
+        controller = _call("cgroup_add_controller", self._struct, self._controller.encode())
+        for setting, text in self._values:
+            _call("cgroup_add_value_string", controller, setting.encode(), os.fsencode(text))
+        _call(function, self._struct, *arguments)
+
+    def write(self, function: str, *arguments: Any) -> None:
+        """Call what writes the values, and bring to light what 3.x hides."""
+        hiding = library_version() >= (3,)
+        if hiding and _load().lib.cgroup_get_last_errno() == errno.EOPNOTSUPP:
+            self._forget_errno()
+        self.call(function, *arguments)
+        if hiding:
+            self._check_written()
+
+    def _forget_errno(self) -> None:
+        # While a thread's last errno is EOPNOTSUPP, 3.x takes every refused write for a success; and nothing clears it.
+        # A missing control file, which 3.x finds before it writes anything, makes it ENOENT.
+        try:
+            with _Group("modify", "/", self._controller, (("pycgroup.none", "0"),)) as root:
+                root.call("cgroup_modify_cgroup")
+        except UnsupportedSettingError:
+            pass
+
+    def _check_written(self) -> None:
+        # 3.x returns 0 where the kernel has answered EOPNOTSUPP, and leaves out read-only files without a word.
+        if _load().lib.cgroup_get_last_errno() == errno.EOPNOTSUPP:
+            raise _CallError(_load().lib.ECGOTHER, errno.EOPNOTSUPP)
+        for setting, text in self._values:
+            if not os.stat(f"{self.directory}/{setting}").st_mode & 0o200:
+                message = f"{self.attempt}: {setting} is read-only"
+                raise ReadOnlySettingError(message, group=self.name, setting=setting, value=text)
+
+    def refuse_root(self) -> None:
+        """Raise for a hierarchy's root: to create it overruns a buffer on v2, to delete it does nothing and says 0."""
+        if self.name == "/":
+            raise InvalidNameError(f"{self.attempt}: the root of a hierarchy is always there", group=self.name)
+
+    def refuse_deep(self) -> None:
+        """Raise if a group below has a path that libcgroup would cut, to delete another one."""
+        for path, _, _ in os.walk(self.directory):
+            if len(os.fsencode(path)) > _LONGEST_PATH:
+                raise InvalidNameError(f"{self.attempt}: the path of a group below it is too long", group=self.name)
+
+    def _translated(self, failed: _CallError) -> CgroupError:
+        error = self._by_code(failed)
+        error.code = failed.code
+        return error
+
+    def _by_code(self, failed: _CallError) -> CgroupError:
+        lib = _load().lib
+        if failed.code == lib.ECGOTHER:
+            return self._by_errno(failed.errno, *self._only_value())
+        if error := self._tried_again():
+            return error
+        for name, meaning in _codes.CODES.items():
+            if failed.code == getattr(lib, name):
+                return self._by_errno(meaning) if isinstance(meaning, int) else self._saying(*meaning)
+        return self._saying(CgroupError, f"libcgroup's error {failed.code}")
+
+    def _only_value(self) -> tuple[str | None, str | None]:
+        return self._values[0] if len(self._values) == 1 else (None, None)
+
+    def _tried_again(self) -> CgroupError | None:
+        """Open what libcgroup may have failed to open, for which it has one code whatever the reason."""
+        files = self._values or (("cgroup.procs", ""),)
+        for setting, text in files if self._verb != "create" else ():
+            try:
+                os.close(os.open(f"{self.directory}/{setting}", os.O_RDWR | os.O_CLOEXEC))
+            except OSError as cause:
+                return self._by_errno(cause.errno or 0, setting, text)
+        return None
+
+    def _by_errno(self, number: int, setting: str | None = None, value: str | None = None) -> CgroupError:
+        cause = OSError(number, os.strerror(number))
+        place = {"group": self.name, "directory": self.directory}
+        return _kernfs.error(cause, self.attempt, **place, setting=setting, value=value)
+
+    def _saying(self, kind: type[CgroupError], text: str) -> CgroupError:
+        return kind(f"{self.attempt}: {text}", group=self.name)
+
+
+def _call(function: str, *arguments: Any) -> Any:
+    succeeded = _SUCCEEDED[function]
+    lib = _load().lib
+    answer = getattr(lib, function)(*arguments)
+    if succeeded(answer):
+        return answer
+    code = answer if isinstance(answer, int) else lib.ECGFAIL
+    raise _CallError(code, lib.cgroup_get_last_errno())
+
+
+def _find_mount_point(controller: str) -> str:
+    _initialise()
+    plain = isinstance(controller, str) and controller.isascii() and "\0" not in controller
+    if not plain or len(controller) > _LONGEST_CONTROLLER:
+        raise UnavailableError(f"{controller!r} is not the name of a controller")
+    ffi, lib = _load().ffi, _load().lib
+    text = ffi.new("char **")
+    try:
+        _call("cgroup_get_subsys_mount_point", controller.encode(), text)
+    except _CallError as failed:
+        message = f"the controller {controller!r} is not mounted, or was not yet when libcgroup was started"
+        raise UnavailableError(message, code=failed.code) from None
+    try:
+        return os.fsdecode(ffi.string(text[0]))
+    finally:
+        lib.pycgroup_free_text(text[0])
+
+
+def _load() -> Any:
+    global _module
+    if _module is None:
+        try:
+            from . import _libcgroup
+
+            _module = _libcgroup
+        except ModuleNotFoundError as error:
+            raise UnavailableError(_codes.NOT_BUILT.format(error=error)) from error
+        except ImportError as error:
+            raise UnavailableError(_codes.NOT_INSTALLED.format(error=error)) from error
+    return _module
+
+
+def _initialise() -> None:
+    """Call cgroup_init, unless that has succeeded before: a second time it is unsafe beside calls of other threads."""
+    global _initialised
+    with _lock:
+        if _initialised:
+            return
+        lib = _load().lib
+        lib.pycgroup_log_threshold(_log.threshold())
+        lib.pycgroup_log_start()
+        try:
+            _call("cgroup_init")
+        except _CallError as failed:
+            unmounted = failed.code == lib.ECGROUPNOTMOUNTED
+            reason = _codes.UNMOUNTED if unmounted else f"libcgroup cannot start: {os.strerror(failed.errno)}"
+            raise UnavailableError(reason, code=failed.code) from None
+        finally:
+            _pass_on_log()
+        _initialised = True
+
+
+def _pass_on_log() -> None:
+    lib = _load().lib
+    if lib.pycgroup_log_pending():
+        _log.emit(_log_lines(), lib.pycgroup_log_lost())
+
+
+def _log_lines() -> Iterator[tuple[int, str]]:
+    lib, ffi = _load().lib, _load().ffi
+    text = ffi.new("char[256]")
+    while (level := lib.pycgroup_log_take(text, 256)) >= 0:
+        yield level, ffi.string(text).decode("utf-8", "backslashreplace")
