@@ -21,7 +21,10 @@ CgroupError                              .group .setting .value .errno .code whe
 
 from __future__ import annotations
 
-from typing import Any
+from ._types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class CgroupError(Exception):

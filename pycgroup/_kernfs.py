@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""Control-file I/O: one open, one read or write, one close; and what an OSError from it means."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ._types import TYPE_CHECKING
+from .errors import (
+    CgroupError,
+    GroupBusyError,
+    GroupNotFoundError,
+    InvalidValueError,
+    NoSuchProcessError,
+    PermissionDeniedError,
+    SettingError,
+    UnsupportedSettingError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHUNK = 16384
+# A file of one value or table comes whole in one read, but lists such as cgroup.procs come a page at a time, less a
+# part of a line: a shorter answer than this is the end, after a longer one there may be more.
+_SHORT = 4000
+_READ = os.O_RDONLY | os.O_CLOEXEC
+_WRITE = os.O_WRONLY | os.O_CLOEXEC
+
+_CLASSES: dict[int, type[CgroupError]] = {
+    errno.EACCES: PermissionDeniedError,
+    errno.EPERM: PermissionDeniedError,
+    errno.EROFS: PermissionDeniedError,
+    errno.EBUSY: GroupBusyError,
+    errno.ENOTEMPTY: GroupBusyError,
+    errno.ENODEV: GroupNotFoundError,
+    errno.ESRCH: NoSuchProcessError,
+    errno.EINVAL: InvalidValueError,
+    errno.ERANGE: InvalidValueError,
+    errno.EOVERFLOW: InvalidValueError,
+    errno.E2BIG: InvalidValueError,
+    errno.ENXIO: InvalidValueError,
+    errno.EOPNOTSUPP: InvalidValueError,
+}
+_REMEDIES = {
+    errno.EACCES: "run as root, or in a subtree that was delegated to this user",
+    errno.EPERM: "run as root, or in a subtree that was delegated to this user",
+    errno.EROFS: "the hierarchy is mounted read-only, as containers do: remount it read-write or delegate a subtree",
+    errno.EBUSY: "something in the group is in use: see its processes and children",
+    errno.ENOSPC: "a v1 cpuset needs cpus and mems before it takes processes",
+}
+
+
+def read(path: str) -> str:
+    """Return the text of a control file without its last newline. Raises OSError."""
+    fd = os.open(path, _READ)
+    try:
+        data = os.read(fd, _CHUNK)
+        if len(data) > _SHORT:
+            data += b"".join(_rest(fd))
+    finally:
+        os.close(fd)
+    return data.decode("utf-8", "surrogateescape").removesuffix("\n")
+
+
+def _rest(fd: int) -> Iterator[bytes]:
+    while data := os.read(fd, _CHUNK):
+        yield data
+
+
+def write(path: str, text: str) -> None:
+    """Write each line of the text with one write, as the kernel wants it; empty text writes nothing. Raises OSError."""
+    fd = os.open(path, _WRITE)
+    try:
+        if "\n" not in text:
+            os.write(fd, text.encode("utf-8", "surrogateescape"))
+        else:
+            for line in text.splitlines(keepends=True):
+                os.write(fd, line.encode("utf-8", "surrogateescape"))
+    finally:
+        os.close(fd)
+
+
+def children(directory: str) -> list[str]:
+    """Return the names of the groups below a directory. Raises OSError."""
+    with os.scandir(directory) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def numbers(path: str) -> list[int]:
+    """Return the process or thread ids that a list file holds, sorted and without repetitions. Raises OSError."""
+    return sorted(set(map(int, read(path).split())))
+
+
+def error(
+    cause: OSError,
+    attempt: str,
+    *,
+    group: str,
+    directory: str,
+    setting: str | None = None,
+    value: object = None,
+    hint: str = "",
+) -> CgroupError:
+    """Return the exception for an OSError: what was attempted, what the kernel said, and what to do about it."""
+    number = cause.errno or 0
+    kind = _kind(number, directory, setting)
+    said = f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
+    if kind is GroupNotFoundError:
+        said, hint = "the group does not exist", hint or "create() makes it"
+    elif kind is UnsupportedSettingError:
+        said = "this kernel does not offer the file"
+    hint = hint or _REMEDIES.get(number, "")
+    message = f"{attempt}: {said}{'; ' if hint else ''}{hint}"
+    return kind(message, group=group, setting=setting, value=value, errno=number)
+
+
+def _kind(number: int, directory: str, setting: str | None) -> type[CgroupError]:
+    if number == errno.ENOENT:
+        missing = setting is not None and os.path.isdir(directory)
+        return UnsupportedSettingError if missing else GroupNotFoundError
+    return _CLASSES.get(number, SettingError if setting is not None else CgroupError)

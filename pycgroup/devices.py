@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""Files with a line per device (or interface, or resource): `blkio.throttle.*`, `io.max`, `net_prio.ifpriomap` ...
+
+They read as a frozen mapping from the kernel's name of the device, `{"8:0": 100000000}`. Assigning a mapping makes the
+file say just that, so devices that it leaves out lose their limit; assigning text ("8:0 100000000", as in mruby)
+changes the devices it names and no others. A block device may be named by its path ("/dev/sda") too.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from _collections_abc import Mapping  # collections.abc without the rest of collections
+
+from ._types import TYPE_CHECKING
+from .codecs import UNLIMITED, Codec, amount, refuse, size
+from .stats import FrozenMap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, ClassVar
+
+    from .codecs import Amount, AmountLike
+
+    #: What a device map takes.
+    MapLike = Mapping[str, AmountLike] | str
+
+_WANTED = "a mapping such as {'8:0': 1000000}, or text such as '8:0 1000000'"
+
+
+def device(name: object) -> str:
+    """Return 'major:minor' of a block device given so, or by its path."""
+    if not isinstance(name, str):
+        refuse(name, "a device: 'major:minor' or the path of a block device")
+    if name.replace(":", "", 1).isdecimal() and ":" in name or name == "default":
+        return name
+    try:
+        status = os.stat(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name!r} is not a device: {error}") from error
+    if not stat.S_ISBLK(status.st_mode):
+        refuse(name, "a block device, nor 'major:minor'")
+    return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+
+
+def word(name: object) -> str:
+    """Return the name of an interface or a resource as it is, if it is one word."""
+    if not isinstance(name, str) or len(name.split()) != 1:
+        refuse(name, "a name without blanks")
+    return name
+
+
+class PerDevice(Codec["FrozenMap[str, Amount]", "MapLike"]):
+    """A line `device number` per device; `no_limit` is the text that takes a device's limit away."""
+
+    reads_current: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        no_limit: str,
+        unit: str,
+        *,
+        name: Callable[[object], str] = device,
+        parse: Callable[[Any], Amount] = amount,
+        cleared: AmountLike = UNLIMITED,
+    ) -> None:
+        self._no_limit, self._name, self._parse, self._cleared = no_limit, name, parse, cleared
+        self.takes = f"{{device: {unit}}} or text 'device number'; reads as a frozen mapping"
+
+    def decode(self, text: str) -> FrozenMap[str, Amount]:
+        rows = (line.rsplit(None, 1) for line in text.splitlines())
+        return FrozenMap({row[0]: self._number(row[1]) for row in rows if len(row) == 2})
+
+    def _number(self, text: str) -> Amount:
+        return UNLIMITED if text == "max" else int(text)
+
+    def encode(self, value: MapLike, current: str = "") -> str:
+        if isinstance(value, str):
+            limits = dict(self._split(line) for line in value.splitlines())
+        elif isinstance(value, Mapping):
+            limits = {self._name(key): self._parse(limit) for key, limit in value.items()}
+            limits = {key: self._parse(self._cleared) for key in self.decode(current) if key not in limits} | limits
+        else:
+            refuse(value, _WANTED)
+        return "\n".join(self._line(key, limit) for key, limit in limits.items())
+
+    def _split(self, line: str) -> tuple[str, Amount]:
+        words = line.split()
+        if len(words) != 2:
+            refuse(line, _WANTED)
+        return self._name(words[0]), self._parse(words[1])
+
+    def _line(self, key: str, limit: Amount) -> str:
+        return f"{key} {self._no_limit if limit == UNLIMITED else limit}"
+
+    def normal(self, value: MapLike) -> FrozenMap[str, Amount]:
+        written = super().normal(value)
+        return FrozenMap({key: limit for key, limit in written.items() if str(limit) != self._no_limit})
+
+
+class PerDeviceKey(PerDevice):
+    """One `key=number` of the lines of v2's `io.max`: the other keys of a line stay as they are."""
+
+    def __init__(self, key: str, unit: str, parse: Callable[[Any], Amount] = amount) -> None:
+        super().__init__("max", unit, parse=parse)
+        self._key = key
+
+    def decode(self, text: str) -> FrozenMap[str, Amount]:
+        rows = (line.split() for line in text.splitlines())
+        limits = {row[0]: dict(pair.split("=") for pair in row[1:]).get(self._key, "max") for row in rows if row}
+        return FrozenMap({key: int(limit) for key, limit in limits.items() if limit != "max"})
+
+    def _line(self, key: str, limit: Amount) -> str:
+        # v1 takes a limit away with 0, which v2 refuses (ERANGE).
+        return f"{key} {self._key}={limit if 0 < limit < UNLIMITED else self._no_limit}"
+
+
+class ResourceMap(Codec["FrozenMap[str, FrozenMap[str, Amount]]", "Mapping[str, Mapping[str, AmountLike]] | str"]):
+    """Lines of `device key=number key=number` with 'max' for no limit: `rdma.max`, `io.max` as a whole."""
+
+    takes = "{device: {key: number or UNLIMITED}} or text; reads as a frozen mapping"
+
+    def __init__(self, name: Callable[[object], str] = word, parse: Callable[[Any], Amount] = amount) -> None:
+        self._name, self._parse = name, parse
+
+    def decode(self, text: str) -> FrozenMap[str, FrozenMap[str, Amount]]:
+        rows = (line.split() for line in text.splitlines())
+        return FrozenMap({row[0]: FrozenMap(dict(map(self._pair, row[1:]))) for row in rows if row})
+
+    def _pair(self, word: str) -> tuple[str, Amount]:
+        key, _, number = word.partition("=")
+        return key, UNLIMITED if number == "max" else int(number)
+
+    def encode(self, value: Mapping[str, Mapping[str, AmountLike]] | str, current: str = "") -> str:
+        if isinstance(value, str):
+            return value
+        if not isinstance(value, Mapping):
+            refuse(value, "a mapping such as {'8:0': {'rbps': 1000000}}")
+        return "\n".join(f"{self._name(key)} {self._limits(limits)}" for key, limits in value.items())
+
+    def _limits(self, limits: Mapping[str, AmountLike]) -> str:
+        if not isinstance(limits, Mapping) or not limits:
+            refuse(limits, "a mapping such as {'rbps': 1000000}")
+        numbers = {word(key): self._parse(limit) for key, limit in limits.items()}
+        return " ".join(f"{key}={'max' if number == UNLIMITED else number}" for key, number in numbers.items())
+
+
+class IoCounters(Codec["FrozenMap[str, FrozenMap[str, int]]", str]):
+    """v1's `8:0 Read 4096` lines, read as {'8:0': {'Read': 4096}, 'Total': {'Total': 4096}}."""
+
+    takes = "a frozen mapping of device to a mapping of operation to number"
+
+    def decode(self, text: str) -> FrozenMap[str, FrozenMap[str, int]]:
+        devices: dict[str, dict[str, int]] = {}
+        for *name, number in map(str.split, text.splitlines()):
+            devices.setdefault(name[0], {})[name[-1]] = int(number)
+        return FrozenMap({key: FrozenMap(counters) for key, counters in devices.items()})
+
+
+BYTES_PER_SECOND = PerDevice("0", "bytes per second", parse=size)
+IO_PER_SECOND = PerDevice("0", "operations per second")
+WEIGHTS = PerDevice("0", "weight", cleared=0)
+PRIORITIES = PerDevice("0", "priority", name=word, cleared=0)
+RESOURCES, IO_LIMITS, IO_COUNTERS = ResourceMap(), ResourceMap(device, size), IoCounters()
+RBPS, WBPS = PerDeviceKey("rbps", "bytes per second", size), PerDeviceKey("wbps", "bytes per second", size)
+RIOPS, WIOPS = PerDeviceKey("riops", "operations per second"), PerDeviceKey("wiops", "operations per second")
+MISC_LIMITS = PerDevice("max", "number", name=word)

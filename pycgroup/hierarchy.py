@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: MIT
+"""Which version of cgroup serves a controller on this host, and where.
+
+The version is a property of each controller, never of the machine: in hybrid mode memory may be on v1 and pids on v2.
+The parsers take text, and Host.read() takes another root than '/', so that any host can be looked at as files.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from . import _kernfs
+from ._types import TYPE_CHECKING
+from .errors import NoSuchProcessError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import ClassVar
+
+#: The v2 column of a class whose files every v2 group has, whatever controllers are enabled.
+CORE = "cgroup"
+# On v2 this controller needs no enabling and is not listed.
+_IMPLICIT = frozenset({CORE, "perf_event"})
+# How the kernel writes blanks in a mount point.
+_ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
+
+
+_WHY_NOT = {
+    errno.EBUSY: "it holds the processes {pids}, and a v2 group with processes has no children with controllers: "
+    "move them into a child group of their own first",
+    errno.ENOENT: "the group above it does not offer {controller}: it is not delegated to this cgroup",
+}
+
+
+class Hierarchy:
+    """One mounted tree of groups."""
+
+    __slots__ = ("controllers", "path", "root")
+
+    version: ClassVar[int]
+    column: ClassVar[int]
+    #: The file that lists the threads of a group.
+    threads_file: ClassVar[str]
+    #: The file through which a process with one thread attaches itself, by writing "0".
+    own_task_file: ClassVar[str]
+    #: Whether libcgroup makes groups here (see base.py).
+    by_libcgroup: ClassVar[bool]
+
+    def __init__(self, path: str, root: str, controllers: frozenset[str]) -> None:
+        #: Where it is mounted.
+        self.path = path
+        #: Which group is seen there: '/' unless a part of the tree is mounted, as in a container.
+        self.root = root
+        self.controllers = controllers
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path} {','.join(sorted(self.controllers))}>"
+
+    def directory(self, group: str) -> str:
+        """Return the directory of a group, given by its path below the mount point."""
+        return self.path + group if group != "/" else self.path
+
+    def directory_of(self, path: str) -> str | None:
+        """Return the directory for a path from /proc/PID/cgroup, or None where this mount does not show it."""
+        if self.root == "/":
+            return None if path.startswith("/..") else self.directory(path)
+        if path != self.root and not path.startswith(self.root + "/"):
+            return None
+        return self.path + path[len(self.root) :]
+
+    def serves(self, v1: str | None, v2: str | None) -> str | None:
+        """Return the controller's name here, given its name on each version, or None where this does not serve it."""
+        raise NotImplementedError
+
+    def offers(self, directory: str, controller: str) -> bool:
+        """Return whether a group exists and has the controller's files."""
+        raise NotImplementedError
+
+    def enable(self, directory: str, controller: str) -> None:
+        """Enable a controller for a group that exists, in all groups above it. Nothing is to do on v1.
+
+        Raises GroupBusyError, PermissionDeniedError, UnavailableError.
+        """
+
+    def member(self, paths: dict[str, str]) -> str | None:
+        """Return a process's path in this hierarchy, from its memberships()."""
+        return next((path for name, path in paths.items() if name in self.controllers), None)
+
+
+class V1(Hierarchy):
+    """A hierarchy of v1, with the controllers it was mounted with."""
+
+    __slots__ = ()
+    version = 1
+    column = 0
+    threads_file = "tasks"
+    # "0" in `tasks` moves the calling thread without the thread-group lock that any pid, and `cgroup.procs`, take:
+    # 20 us instead of a grace period of 7 to 15 ms.
+    own_task_file = "tasks"
+    by_libcgroup = True
+
+    def serves(self, v1: str | None, v2: str | None) -> str | None:
+        return v1 if v1 in self.controllers else None
+
+    def offers(self, directory: str, controller: str) -> bool:
+        return os.path.isdir(directory)
+
+
+class V2(Hierarchy):
+    """The unified hierarchy; its controllers are those that its root offers."""
+
+    __slots__ = ()
+    version = 2
+    column = 1
+    threads_file = "cgroup.threads"
+    own_task_file = "cgroup.procs"
+    # libcgroup rewrites every ancestor's subtree_control, which a delegated user may not, leaves half a path behind
+    # when one refuses, and writes out of bounds for "/" (2.0.2 to 3.2).
+    by_libcgroup = False
+
+    def serves(self, v1: str | None, v2: str | None) -> str | None:
+        return v2 if v2 in self.controllers | _IMPLICIT else None
+
+    def enable(self, directory: str, controller: str) -> None:
+        if self.offers(directory, controller):
+            return
+        above = [self.path]
+        for part in os.path.dirname(directory)[len(self.path) :].split("/")[1:]:
+            above.append(f"{above[-1]}/{part}")
+        for parent in above:
+            self._enable_children(parent, controller)
+
+    def _enable_children(self, parent: str, controller: str) -> None:
+        file = f"{parent}/cgroup.subtree_control"
+        try:
+            if controller not in _kernfs.read(file).split():
+                _kernfs.write(file, f"+{controller}")
+        except OSError as cause:
+            attempt = f"cannot enable {controller} for the children of {parent}"
+            pids = _kernfs.numbers(f"{parent}/cgroup.procs")
+            hint = _WHY_NOT.get(cause.errno or 0, "").format(pids=pids, controller=controller)
+            raise _kernfs.error(cause, attempt, group=parent, directory=parent, hint=hint) from cause
+
+    def member(self, paths: dict[str, str]) -> str | None:
+        return paths.get("")
+
+    def offers(self, directory: str, controller: str) -> bool:
+        if controller in _IMPLICIT:
+            return os.path.isdir(directory)
+        try:
+            return controller in _kernfs.read(f"{directory}/cgroup.controllers").split()
+        except FileNotFoundError:
+            return False
+
+
+class Place:
+    """Where a group is: its hierarchy, its directory, and the start of the paths of its files."""
+
+    __slots__ = ("column", "controller", "directory", "hierarchy", "prefix")
+
+    def __init__(self, hierarchy: Hierarchy, controller: str, directory: str) -> None:
+        self.hierarchy = hierarchy
+        self.controller = controller
+        self.directory = directory
+        self.prefix = directory + "/"
+        self.column = hierarchy.column
+
+
+def mounts(mountinfo: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (file system, mount point, mounted group, options) of each cgroup mount in /proc/PID/mountinfo."""
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        kind, _, options = (right.split(" ") + ["", ""])[:3]
+        if kind in ("cgroup", "cgroup2"):
+            root, point = left.split(" ")[3:5]
+            yield kind, _unescape(point), _unescape(root), options
+
+
+def memberships(text: str) -> dict[str, str]:
+    """Return {controller: path} from /proc/PID/cgroup; a named hierarchy is 'name=x', v2 is ''."""
+    found = {}
+    for line in text.splitlines():
+        _, names, path = line.split(":", 2)
+        found |= dict.fromkeys(names.split(","), path)
+    return found
+
+
+def _unescape(path: str) -> str:
+    for escape, letter in _ESCAPES.items():
+        path = path.replace(escape, letter)
+    return path
+
+
+class Host:
+    """The hierarchies of a host, and the controllers that its kernel knows for v1."""
+
+    __slots__ = ("hierarchies", "known", "root")
+
+    def __init__(self, root: str, hierarchies: tuple[Hierarchy, ...], known: frozenset[str]) -> None:
+        self.root = root
+        self.hierarchies = hierarchies
+        self.known = known
+
+    @classmethod
+    def read(cls, root: str = "/") -> Host:
+        """Read a host's mount table; where a tree is mounted twice the first mount counts, as in libcgroup.
+
+        v1 comes first: a controller that is mounted there has nothing on v2.
+        """
+        seen: dict[frozenset[str], Hierarchy] = {}
+        for kind, point, group, options in mounts(_text(f"{root}/proc/self/mountinfo")):
+            path = os.path.join(root, point.lstrip("/")) if root != "/" else point
+            if kind == "cgroup2":
+                controllers = frozenset(_text(f"{path}/cgroup.controllers").split())
+                seen.setdefault(frozenset({""}), V2(path, group, controllers))
+            else:
+                controllers = frozenset(options.split(",")) - {"rw", "ro"}
+                seen.setdefault(controllers, V1(path, group, controllers))
+        rows = (line.split() for line in _text(f"{root}/proc/cgroups").splitlines() if line[0] != "#")
+        trees = sorted(seen.values(), key=lambda tree: tree.version)
+        return cls(root, tuple(trees), frozenset(row[0] for row in rows))
+
+    def serving(self, v1: str | None, v2: str | None) -> tuple[Hierarchy, str]:
+        """Return the hierarchy that serves a controller, and the controller's name there.
+
+        Raises UnavailableError, which says whether it is not mounted, not enabled or not in the kernel.
+        """
+        for hierarchy in self.hierarchies:
+            name = hierarchy.serves(v1, v2)
+            if name is not None:
+                return hierarchy, name
+        raise UnavailableError(self._missing(v1, v2))
+
+    def _missing(self, v1: str | None, v2: str | None) -> str:
+        name = v1 or v2
+        if not self.hierarchies:
+            return f"no cgroup hierarchy is mounted ({name}); as root: mount -t cgroup2 none /sys/fs/cgroup"
+        if name in self.known and v1 is not None:
+            mount = f"mkdir -p /sys/fs/cgroup/{v1} && mount -t cgroup -o {v1} {v1} /sys/fs/cgroup/{v1}"
+            return f"the controller {v1} is mounted nowhere on this host; as root: {mount}"
+        if v2 is None:
+            return f"the controller {v1} exists on cgroup v1 only, and this kernel does not offer it"
+        return f"this host offers no controller {name}: the kernel lacks it, or it is not delegated to this cgroup"
+
+    def directories(self, process: int | str = "self") -> dict[Hierarchy, str]:
+        """Return the directory in each hierarchy that a process is in; a hierarchy that hides it is left out.
+
+        Raises NoSuchProcessError.
+        """
+        try:
+            paths = memberships(_kernfs.read(f"{self.root}/proc/{process}/cgroup"))
+        except (FileNotFoundError, ProcessLookupError) as error:
+            raise NoSuchProcessError(f"there is no process {process}", errno=error.errno) from error
+        found = ((tree, tree.member(paths)) for tree in self.hierarchies)
+        shown = ((tree, tree.directory_of(path)) for tree, path in found if path is not None)
+        return {tree: directory for tree, directory in shown if directory is not None}
+
+
+_here: Host | None = None
+
+
+def here(*, again: bool = False) -> Host:
+    """Return this process's host. The mount table is read once, and again when asked."""
+    global _here
+    if _here is None or again:
+        _here = Host.read()
+    return _here
+
+
+def locate(v1: str | None, v2: str | None, name: str) -> Place:
+    """Return where the group of that name is, or would be. Raises UnavailableError."""
+    try:
+        tree, controller = here().serving(v1, v2)
+    except UnavailableError:
+        # Somebody may have mounted it since.
+        tree, controller = here(again=True).serving(v1, v2)
+    return Place(tree, controller, tree.directory(name))
+
+
+def _text(path: str) -> str:
+    try:
+        return _kernfs.read(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return ""

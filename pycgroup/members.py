@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""Members: who is in a group, and who may be. Attach, detach, pids, threads, children, owner and permissions."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from . import _kernfs, _native, _ownership, _tasks
+from ._types import TYPE_CHECKING
+from .errors import CgroupError, InvalidValueError
+from .view import View
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_REFUSED = {
+    errno.EBUSY: "a v2 group whose children have controllers takes no processes: attach to one of its children",
+    errno.EINVAL: "a real-time process needs rt_runtime_us in a v1 cpu group, and a kernel thread cannot be moved",
+    errno.EOPNOTSUPP: "a threaded group takes threads of its own domain only",
+}
+_LAST_PID = 2**31 - 1
+
+
+class Members(View):
+    """The processes and threads of a group, and the groups below it."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        #: Where each process was before attach(), for detach().
+        self._before: dict[int, str] = {}
+
+    def attach(self, pid: int | None = None) -> None:
+        """Move a process with all its threads into the group, by default the calling one.
+
+        Raises GroupNotFoundError, NoSuchProcessError, PermissionDeniedError, GroupBusyError (a v2 group whose children
+        have controllers). Writes the kernel's `cgroup.procs`, or `tasks` for a process of one thread on v1.
+        """
+        pid = _checked(pid, "process")
+        before = _tasks.directory_of(pid or "self", self._place.hierarchy)
+        self._write_pid(self.path, pid)
+        if before is not None and before != self.path:
+            self._before[pid or os.getpid()] = before
+
+    def attach_thread(self, tid: int | None = None) -> None:
+        """Move one thread into the group, by default the calling one; on v2 that takes a threaded group.
+
+        `tid` is a kernel's thread id, as threading.get_native_id() gives it. Raises as attach() does. By
+        cgroup_attach_task and cgroup_attach_task_pid of libcgroup.
+        """
+        _native.attach_thread(self._path, self._place.controller, _checked(tid, "thread"))
+
+    def detach(self, pid: int | None = None) -> None:
+        """Move a process back to where it was before attach(), or to the root where that is not known or gone.
+
+        Raises NoSuchProcessError, PermissionDeniedError.
+        """
+        pid = _checked(pid, "process")
+        before = self._before.pop(pid or os.getpid(), "")
+        self._write_pid(before if os.path.isdir(before) else self._place.hierarchy.path, pid)
+
+    def _write_pid(self, directory: str, pid: int | None) -> None:
+        own = pid is None and _tasks.single_threaded()
+        file = self._place.hierarchy.own_task_file if own else "cgroup.procs"
+        try:
+            _kernfs.write(f"{directory}/{file}", str(pid or 0))
+        except OSError as cause:
+            attempt = f"move {'this process' if pid is None else f'process {pid}'} to {directory}"
+            raise self._failed(cause, attempt, _REFUSED.get(cause.errno or 0, "")) from cause
+
+    def _leave(self) -> None:
+        """Move the calling process out if it is in the group or below it."""
+        if _tasks.inside(self.path, _tasks.directory_of("self", self._place.hierarchy)):
+            self.detach()
+
+    def pids(self) -> list[int]:
+        """Return the processes in the group, without those of its children, sorted.
+
+        Raises GroupNotFoundError. Reads the kernel's `cgroup.procs`.
+        """
+        return self._numbers("cgroup.procs")
+
+    def threads(self) -> list[int]:
+        """Return the threads in the group, without those of its children, sorted.
+
+        Raises GroupNotFoundError. Reads the kernel's `tasks` on v1, `cgroup.threads` on v2.
+        """
+        return self._numbers(self._place.hierarchy.threads_file)
+
+    def _numbers(self, file: str) -> list[int]:
+        try:
+            return _kernfs.numbers(self._place.prefix + file)
+        except OSError as cause:
+            raise self._failed(cause, f"read {file}") from cause
+
+    def children(self) -> list[Self]:
+        """Return the groups right below this one, sorted by name. Raises GroupNotFoundError."""
+        try:
+            return [self._at(f"{self._path.rstrip('/')}/{name}") for name in _kernfs.children(self.path)]
+        except OSError as cause:
+            raise self._failed(cause, "list its children") from cause
+
+    def _at(self, name: str) -> Self:
+        return type(self)(name)
+
+    def chown(
+        self,
+        uid: int | None = None,
+        gid: int | None = None,
+        *,
+        tasks_uid: int | None = None,
+        tasks_gid: int | None = None,
+    ) -> None:
+        """Give the group's directory and control files to a user and a group, by number; None leaves one as it is.
+
+        `tasks_uid` and `tasks_gid` are who may attach processes, by default the same. Raises GroupNotFoundError,
+        PermissionDeniedError.
+        """
+        tasks_uid = uid if tasks_uid is None else tasks_uid
+        tasks_gid = gid if tasks_gid is None else tasks_gid
+        try:
+            _ownership.set_owner(self.path, uid=uid, gid=gid, tasks_uid=tasks_uid, tasks_gid=tasks_gid)
+        except OSError as cause:
+            raise self._failed(cause, "change its owner") from cause
+
+    def chmod(self, directory: int | None = None, *, files: int | None = None, tasks: int | None = None) -> None:
+        """Set the modes of the group's directory, of its control files, and of the files that take processes.
+
+        None leaves one as it is; a file keeps to what the kernel gives its owner, so that what is read-only stays so.
+        Raises GroupNotFoundError, PermissionDeniedError.
+        """
+        try:
+            _ownership.set_owner(self.path, directory_mode=directory, file_mode=files, tasks_mode=tasks)
+        except OSError as cause:
+            raise self._failed(cause, "change its permissions") from cause
+
+    def _failed(self, cause: OSError, attempt: str, hint: str = "") -> CgroupError:
+        attempt = f"{self._label()}: cannot {attempt}"
+        return _kernfs.error(cause, attempt, group=self.path, directory=self.path, hint=hint)
+
+
+def _checked(number: int | None, kind: str) -> int | None:
+    """Return the id of a process or thread, None for the calling one. Raises InvalidValueError."""
+    if number is None or (type(number) is int and number == os.getpid() and kind == "process"):
+        return None
+    if type(number) is not int or not 0 < number <= _LAST_PID:
+        raise InvalidValueError(f"{number!r} is not the id of a {kind}", value=number)
+    return number

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: MIT
+"""The descriptors by which a class of groups declares its control files, one line each.
+
+    limit_in_bytes = Setting(BYTES, v1="memory.limit_in_bytes", v2=File("memory.max", MAX), doc="...")
+
+Setting reads and writes, Reading only reads, WriteOnly only writes; actions.py has the files that make the kernel do
+something. A column left out means that this version has no such thing.
+"""
+
+from __future__ import annotations
+
+from . import _kernfs
+from ._types import TYPE_CHECKING, Generic, T, V
+from .codecs import Codec
+from .errors import (
+    CgroupError,
+    InvalidValueError,
+    ReadOnlySettingError,
+    SettingError,
+    UnsupportedSettingError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, ClassVar, Never, NoReturn, Protocol, Self, overload
+
+    from .hierarchy import Place
+
+    class Holder(Protocol):
+        """What a declaration needs of the group that it is read from or written to."""
+
+        _located: Place | None
+        _staged: dict[Declaration[Any, Any], Any]
+
+        def _locate(self) -> Place: ...
+        def _label(self) -> str: ...
+else:
+
+    def overload(function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
+
+
+class File(Generic[T, V]):
+    """One column of a declaration: the control file and its format on one version.
+
+    `beside` names a second file of the group whose text the codec needs too, after the first's.
+    """
+
+    __slots__ = ("beside", "codec", "name")
+
+    def __init__(self, name: str, codec: Codec[T, V], *, beside: str = "") -> None:
+        self.name = name
+        self.codec = codec
+        self.beside = beside
+
+    def text(self, prefix: str) -> str:
+        """Return what the file (and the one beside it) holds. Raises OSError."""
+        text = _kernfs.read(prefix + self.name)
+        return f"{text}\n{_kernfs.read(prefix + self.beside)}" if self.beside else text
+
+    def encode(self, prefix: str, value: V) -> str:
+        """Return the text to write for a value. Raises OSError, and ValueError for a value that is refused."""
+        codec = self.codec
+        return codec.encode(value, self.text(prefix)) if codec.reads_current else codec.encode(value)
+
+
+class Declaration(Generic[T, V]):
+    """One control file of a class of groups, on each version."""
+
+    #: Whether it takes values, and whether it gives them.
+    writable: ClassVar[bool] = False
+    readable: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        codec: Codec[T, V],
+        *,
+        v1: str | File[T, V] | None = None,
+        v2: str | File[T, V] | None = None,
+        doc: str = "",
+        needs: str = "",
+    ) -> None:
+        self.v1 = File(v1, codec) if isinstance(v1, str) else v1
+        self.v2 = File(v2, codec) if isinstance(v2, str) else v2
+        self.columns = (self.v1, self.v2)
+        self.doc = doc
+        #: What a kernel or host must have for the file to be there.
+        self.needs = needs
+        self.name = ""
+        self.aliases: tuple[str, ...] = ()
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        if self.name:
+            self.aliases += (name,)
+        else:
+            self.name = name
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {self.files}>"
+
+    @property
+    def files(self) -> str:
+        """The kernel files behind it, for people: 'memory.limit_in_bytes (v1), memory.max (v2)'."""
+        named = [f"{file.name} (v{number})" for number, file in enumerate(self.columns, 1) if file is not None]
+        return ", ".join(named)
+
+    @property
+    def takes(self) -> str:
+        """The value's type and unit, for people."""
+        return next((file.codec.takes for file in self.columns if file is not None), "")
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]  # help() asks the instance
+        lines = [self.doc, f"{self.takes}." if self.takes else "", f"Kernel file: {self.files}.", self._also()]
+        return "\n".join(line for line in lines if line)
+
+    def _also(self) -> str:
+        needs = f"Needs {self.needs}. " if self.needs else ""
+        return (needs + (f"Also called {', '.join(self.aliases)}." if self.aliases else "")).strip()
+
+    def file(self, group: Holder, place: Place) -> File[T, V]:
+        """Return the column for the group's version. Raises UnsupportedSettingError where there is none."""
+        file = self.columns[place.column]
+        if file is None:
+            raise self._unsupported(group, place)
+        return file
+
+    def _unsupported(self, group: Holder, place: Place) -> UnsupportedSettingError:
+        here = f"{place.controller} is on cgroup v{place.hierarchy.version} on this host"
+        message = f"{group._label()}.{self.name}: only {self.files} has it, and {here}"
+        return UnsupportedSettingError(message, group=place.directory, setting=self.name)
+
+    def read(self, group: Holder) -> T:
+        """Return the kernel's value now, whatever is staged."""
+        place = group._located or group._locate()
+        file = self.file(group, place)
+        try:
+            text = file.text(place.prefix)
+        except OSError as cause:
+            raise self.failed(cause, f"read {file.name}", group, place) from cause
+        try:
+            return file.codec.decode(text)
+        except (ValueError, LookupError) as cause:
+            message = f"{group._label()}.{self.name}: pycgroup does not understand {file.name}: {text[:80]!r}"
+            raise SettingError(message, group=place.directory, setting=self.name, value=text) from cause
+
+    def failed(
+        self, cause: OSError, attempt: str, group: Holder, place: Place, value: object = None
+    ) -> CgroupError:
+        """Return the exception for what the kernel said."""
+        return _kernfs.error(
+            cause,
+            f"{group._label()}.{self.name}: cannot {attempt}",
+            group=place.directory,
+            directory=place.directory,
+            setting=self.name,
+            value=value,
+            hint=f"needs {self.needs}" if self.needs and isinstance(cause, FileNotFoundError) else "",
+        )
+
+    def refused(self, refusal: ValueError, group: Holder, place: Place, value: object) -> InvalidValueError:
+        """Return the exception for a value that the codec does not take."""
+        message = f"{group._label()}.{self.name}: {refusal}"
+        return InvalidValueError(message, group=place.directory, setting=self.name, value=value)
+
+
+class Writing(Declaration[T, V]):
+    """What writes: the parts that Setting and Command share."""
+
+    writable = True
+
+    def write(self, group: Holder, value: V) -> None:
+        """Write a value to the control file now. Raises SettingError and its kind, GroupNotFoundError."""
+        place = group._located or group._locate()
+        file = self.file(group, place)
+        try:
+            self._put(group, place, file, value)
+        except OSError as cause:
+            raise self._denied(cause, file, group, place, value) from cause
+
+    def _put(self, group: Holder, place: Place, file: File[T, V], value: V) -> None:
+        try:
+            text = file.encode(place.prefix, value)
+        except ValueError as refusal:
+            raise self.refused(refusal, group, place, value) from None
+        _kernfs.write(place.prefix + file.name, text)
+
+    def _denied(self, cause: OSError, file: File[T, V], group: Holder, place: Place, value: object) -> CgroupError:
+        return self.failed(cause, f"write {value!r} to {file.name}", group, place, value)
+
+
+class Reading(Declaration[T, "Never"]):
+    """A control file that the kernel only reports."""
+
+    @overload
+    def __get__(self, group: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, group: Holder, owner: type) -> T: ...
+    def __get__(self, group: Holder | None, owner: type) -> Self | T:
+        return self if group is None else self.read(group)
+
+    def __set__(self, group: Holder, value: Never) -> NoReturn:
+        raise ReadOnlySettingError(
+            f"{group._label()}.{self.name}: the kernel reports {self.files} and takes no value", setting=self.name
+        )
+
+
+class Setting(Writing[T, V]):
+    """A control file that reads and takes values.
+
+    On a group that exists an assignment takes effect at once, with one open, one write and one close. On one that does
+    not exist yet the value is checked and staged, for create() or modify() to apply.
+    """
+
+    @overload
+    def __get__(self, group: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, group: Holder, owner: type) -> T: ...
+    def __get__(self, group: Holder | None, owner: type) -> Self | T:
+        if group is None:
+            return self
+        if group._staged and self in group._staged:
+            place = group._located or group._locate()
+            return self.file(group, place).codec.normal(group._staged[self])
+        return self.read(group)
+
+    def __set__(self, group: Holder, value: V) -> None:
+        place = group._located or group._locate()
+        file = self.file(group, place)
+        try:
+            self._put(group, place, file, value)
+        except FileNotFoundError as cause:
+            error = self._denied(cause, file, group, place, value)
+            if isinstance(error, UnsupportedSettingError):
+                raise error from cause
+            self.stage(group, value)
+        except OSError as cause:
+            raise self._denied(cause, file, group, place, value) from cause
+        else:
+            group._staged.pop(self, None)
+
+    def stage(self, group: Holder, value: V) -> None:
+        """Keep a value until the group exists, after proving that it can be written. Raises InvalidValueError."""
+        self.check(group, value)
+        group._staged[self] = value
+
+    def check(self, group: Holder, value: V) -> None:
+        """Raise InvalidValueError or UnsupportedSettingError unless the value can be written."""
+        place = group._located or group._locate()
+        try:
+            self.file(group, place).codec.normal(value)
+        except ValueError as refusal:
+            raise self.refused(refusal, group, place, value) from None
+
+
+class WriteOnly(Setting[T, V]):
+    """A control file that takes values and gives none."""
+
+    readable = False
+
+    def read(self, group: Holder) -> T:
+        message = f"{group._label()}.{self.name}: the kernel takes values in {self.files} and gives none"
+        raise UnsupportedSettingError(message, setting=self.name)
+
+
+def apply(group: Holder, values: dict[Setting[Any, Any], Any]) -> None:
+    """Write several values in an order that the kernel accepts.
+
+    Some settings bound each other (memsw is never below the limit, the burst never above the quota), and which to
+    write first depends on the values now: those that the kernel refuses are tried again after the others. Where none
+    of the rest is accepted, the first refusal is raised, with a note on what has been applied.
+    """
+    pending, applied = list(values.items()), []
+    while pending:
+        refused: list[tuple[Setting[Any, Any], Any]] = []
+        errors: list[CgroupError] = []
+        for setting, value in pending:
+            try:
+                setting.write(group, value)
+                applied.append(setting.name)
+            except CgroupError as error:
+                refused.append((setting, value))
+                errors.append(error)
+        if len(refused) == len(pending):
+            raise _noted(errors[0], applied)
+        pending = refused
+
+
+def _noted(error: CgroupError, applied: list[str]) -> CgroupError:
+    if applied:
+        error.add_note(f"already applied: {', '.join(applied)}")
+    return error

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""View, a control group as one controller sees it: where it is, its control files, and how it shows itself."""
+
+from __future__ import annotations
+
+import os
+
+from . import names
+from ._types import TYPE_CHECKING
+from .codecs import RAW
+from .errors import CgroupError, UnsupportedSettingError
+from .hierarchy import locate
+from .settings import Declaration, Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, ClassVar
+
+    from .hierarchy import Place
+
+
+class View:
+    """A control group as one controller sees it: its control files are the attributes."""
+
+    __slots__ = ("__weakref__", "_located", "_path", "_staged", "group_name")
+
+    #: The controller's name on each version; None where that version has none.
+    V1: ClassVar[str | None] = None
+    V2: ClassVar[str | None] = None
+    _SHOWN: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, *, v1: str | None = None, v2: str | None = None, shows: str = "") -> None:
+        super().__init_subclass__()
+        if v1 or v2:
+            cls.V1, cls.V2, cls._SHOWN = v1, v2, tuple(shows.split())
+
+    def __init__(self, name: str) -> None:
+        self._path = names.group_name(name)
+        self.group_name = name
+        self._located: Place | None = None
+        self._staged: dict[Declaration[Any, Any], Any] = {}
+
+    @property
+    def version(self) -> int:
+        """The version of cgroup that serves this controller here: 1 or 2. Raises UnavailableError."""
+        return self._place.hierarchy.version
+
+    @property
+    def path(self) -> str:
+        """The directory of the group, whether it exists or not. Raises UnavailableError."""
+        return self._place.directory
+
+    @property
+    def _place(self) -> Place:
+        return self._located or self._locate()
+
+    def _locate(self) -> Place:
+        self._located = locate(self.V1, self.V2, self._path)
+        return self._located
+
+    def _label(self) -> str:
+        return f"{type(self).__name__} {self._path!r}"
+
+    def __getitem__(self, file: str) -> str:
+        """Return the text of any control file by its kernel name, without its last newline.
+
+        Raises InvalidNameError, GroupNotFoundError, UnsupportedSettingError, PermissionDeniedError.
+        """
+        return _raw(file).__get__(self, type(self))
+
+    def __setitem__(self, file: str, value: str | int) -> None:
+        """Write text to any control file by its kernel name, line by line; staged where the group does not exist yet.
+
+        Raises InvalidNameError, InvalidValueError, UnsupportedSettingError, PermissionDeniedError.
+        """
+        _raw(file).__set__(self, value)
+
+    @classmethod
+    def settings(cls) -> tuple[Declaration[Any, Any], ...]:
+        """Return the declarations of the control files: name, aliases, v1, v2, takes, doc, writable of each."""
+        return tuple(dict.fromkeys(declared for name, declared in _declarations(cls)))
+
+    @classmethod
+    def _setting(cls, name: str) -> Setting[Any, Any]:
+        """Return the declaration that an assignment by name is for. Raises UnsupportedSettingError."""
+        found = dict(_declarations(cls)).get(name)
+        if isinstance(found, Setting):
+            return found
+        raise UnsupportedSettingError(f"{cls.__name__} has no setting {name!r}{_nearest(cls, name)}", setting=name)
+
+    def __repr__(self) -> str:
+        try:
+            place = self._place
+        except CgroupError as error:
+            return f"<Cgroup.{self._label()} unavailable: {error}>"
+        live = self._shown() if os.path.isdir(place.directory) else "(does not exist)"
+        staged = " ".join(f"{setting.name}={value!r}" for setting, value in self._staged.items())
+        shown = [f"v{place.hierarchy.version}", live, f"staged: {staged}" if staged else ""]
+        return f"<Cgroup.{self._label()} {' '.join(part for part in shown if part)}>"
+
+    def _shown(self) -> str:
+        return " ".join(f"{name}={getattr(self, name)!r}" for name in self._SHOWN if self._has(name))
+
+    def _has(self, name: str) -> bool:
+        """Return whether this host has the control file of that name, as far as can be seen now."""
+        place = self._place
+        declared = getattr(type(self), name)
+        file = declared.columns[place.column]
+        if file is None:
+            return False
+        where = place.prefix if os.path.isdir(place.directory) else f"{place.hierarchy.path}/"
+        return os.path.exists(where + declared.file(self, place).name) or where != place.prefix
+
+    def __dir__(self) -> list[str]:
+        try:
+            absent = {name for name, _ in _declarations(type(self)) if not self._has(name)}
+        except CgroupError:
+            absent = set()
+        return sorted(set(super().__dir__()) - absent)
+
+
+def _declarations(cls: type) -> Iterator[tuple[str, Declaration[Any, Any]]]:
+    for owner in cls.__mro__:
+        for name, value in vars(owner).items():
+            if isinstance(value, Declaration):
+                yield name, value
+
+
+def _raw(file: str) -> Setting[str, str | int]:
+    name = names.file_name(file)
+    setting = Setting(RAW, v1=name, v2=name)
+    setting.name = name
+    return setting
+
+
+def _nearest(cls: type, name: str) -> str:
+    from difflib import get_close_matches  # not before somebody mistypes: it is slow to import
+
+    near = get_close_matches(str(name), [known for known, _ in _declarations(cls)], 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
