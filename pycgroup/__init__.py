@@ -6,8 +6,13 @@
 ...     memory.attach()
 """
 
-from .codecs import UNLIMITED
-from .cpusets import CpuSet
+from ._types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .codecs import UNLIMITED
+    from .cpusets import CpuSet
+    from .group import Cgroup
+
 from .errors import (
     BusyError,
     CgroupError,
@@ -26,7 +31,6 @@ from .errors import (
     UnavailableError,
     UnsupportedSettingError,
 )
-from .group import Cgroup
 
 __all__ = [
     "UNLIMITED",
@@ -49,3 +53,18 @@ __all__ = [
     "UnavailableError",
     "UnsupportedSettingError",
 ]
+
+# Read when they are first asked for, so that `import pycgroup` costs a program that may not need it next to nothing.
+_HOMES = {"Cgroup": "group", "CpuSet": "cpusets", "UNLIMITED": "codecs"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pycgroup' has no attribute {name!r}")
+    module = __import__(f"pycgroup.{_HOMES[name]}", fromlist=[name])
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -38,7 +38,6 @@ _LONGEST_CONTROLLER = 31
 _LAST_TID = 2**31 - 1
 
 
-
 def _is_zero(answer: int) -> bool:
     return answer == 0
 

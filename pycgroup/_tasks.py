@@ -11,6 +11,10 @@ from . import _kernfs
 from .errors import NoSuchProcessError
 from .hierarchy import here
 
+# How many a message names.
+_FEW = 5
+# The links of /proc/self/task: itself, '..' and one directory for each thread.
+_LINKS_OF_ONE_THREAD = 3
 # A thread that has just died can keep rmdir from succeeding for a moment; nothing on v1 tells when it is over.
 _PATIENCE = 2.0
 _PAUSE = 0.0005
@@ -18,8 +22,7 @@ _PAUSE = 0.0005
 
 def single_threaded() -> bool:
     """Return whether this process has one thread, also counting those that Python does not know of."""
-    # The kernel counts the directories /proc/self/task/TID as links.
-    return os.stat("/proc/self/task").st_nlink == 3
+    return os.stat("/proc/self/task").st_nlink == _LINKS_OF_ONE_THREAD
 
 
 def directory_of(process: int | str, tree: object) -> str | None:
@@ -86,7 +89,7 @@ def pids(groups: list[str]) -> list[int]:
 
 def listed(numbers: list[int]) -> str:
     """Return the first processes of a list, for a message."""
-    return ", ".join(map(str, numbers[:5])) + (" ..." if len(numbers) > 5 else "")
+    return ", ".join(map(str, numbers[:_FEW])) + (" ..." if len(numbers) > _FEW else "")
 
 
 def tree(directory: str) -> list[str]:

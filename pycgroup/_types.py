@@ -8,12 +8,17 @@ TYPE_CHECKING = False  # as type checkers know it, without importing it
 if TYPE_CHECKING:
     from typing import Generic as Generic
     from typing import TypeVar
+    from typing import overload as overload
 
     K = TypeVar("K")
     T = TypeVar("T")
     V = TypeVar("V")
 else:
     K = T = V = None
+
+    def overload(function: object) -> object:
+        """Leave the function as it is."""
+        return function
 
     class Generic:
         """Take type parameters and forget them."""

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from ._types import TYPE_CHECKING, T, V
+from ._types import TYPE_CHECKING, T, V, overload
 from .errors import UnsupportedSettingError
-from .settings import Declaration, Writing, overload
+from .settings import Declaration, Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ class EventFile(Declaration[str, str]):
     def __get__(self, group: None, owner: type) -> Self: ...
     @overload
     def __get__(self, group: Holder, owner: type) -> NoReturn: ...
-    def __get__(self, group: Holder | None, owner: type) -> Self | NoReturn:
+    def __get__(self, group: Holder | None, owner: type) -> Self:
         if group is None:
             return self
         message = f"{group._label()}.{self.name}: {self.files} is there to be watched for events, not to be read"

@@ -157,7 +157,7 @@ class Controller(Members):
             raise InvalidNameError(f"{self._label()}: the root of a hierarchy is always there")
         try:
             if not self._removed_empty():
-                groups = self._removable(recursive)
+                groups = self._removable(recursive=recursive)
                 clear(groups)
                 _tasks.remove(groups)
         except OSError as cause:
@@ -180,7 +180,7 @@ class Controller(Members):
             return False
         return True
 
-    def _removable(self, recursive: bool) -> list[str]:
+    def _removable(self, *, recursive: bool) -> list[str]:
         groups = _tasks.tree(self.path)
         if len(groups) > 1 and not recursive:
             below = ", ".join(_kernfs.children(self.path))
@@ -231,4 +231,3 @@ class Controller(Members):
             self._leave()
         if created:
             self.delete(recursive=True)
-

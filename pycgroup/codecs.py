@@ -29,7 +29,7 @@ _UINT64_MAX = 2**64 - 1
 # 16 GiB that far below. Nothing real is near it.
 _V1_NO_LIMIT = 2**63 - 2**35
 _POWERS = {"": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
-_NO_LIMIT_WORDS = frozenset(("-1", "max", "unlimited"))
+_NO_LIMIT = (float("inf"), -1, "-1", "max", "unlimited")
 
 
 class Codec(Generic[T, V]):
@@ -77,7 +77,7 @@ def amount(value: Any, wanted: str = "a whole number, UNLIMITED, -1 or 'max'") -
     """Return a count or UNLIMITED: -1, 'max' and math.inf are UNLIMITED, other negative numbers are refused."""
     if isinstance(value, str):
         value = value.strip()
-    if value == UNLIMITED or value == -1 or value in _NO_LIMIT_WORDS:
+    if value in _NO_LIMIT:
         return UNLIMITED
     number = whole_number(value, wanted)
     if not 0 <= number <= _INT64_MAX:
@@ -88,7 +88,7 @@ def amount(value: Any, wanted: str = "a whole number, UNLIMITED, -1 or 'max'") -
 def size(value: Any) -> Amount:
     """Return bytes from an int or from text as the kernel reads it: K, M, G, T, P and E are powers of 1024."""
     wanted = "a size: bytes as an int, text such as '10M' or '1GiB', or UNLIMITED"
-    if not isinstance(value, str) or value.strip() in _NO_LIMIT_WORDS:
+    if not isinstance(value, str) or value.strip() in _NO_LIMIT:
         return amount(value, wanted)
     unit = value.strip().lstrip("0123456789").strip()
     digits = value.strip().removesuffix(unit).strip()
@@ -103,9 +103,19 @@ def size(value: Any) -> Amount:
     return amount(number << _POWERS[power], wanted)
 
 
-def _writable(text: str) -> bool:
-    """Return whether a file can take the text: no NUL, nothing that has no bytes."""
-    return "\0" not in text and not any("\ud800" <= letter < "\udc80" or "\udcff" < letter <= "\udfff" for letter in text)
+def zero_or_one(value: object) -> str:
+    """Return '0' or '1' for a bool, a number or text that says so."""
+    if not isinstance(value, int | str) or value not in (0, 1, "0", "1"):
+        refuse(value, "a bool, 0 or 1")
+    return str(int(value))
+
+
+def writable(value: object) -> str:
+    """Return text that a file can take: no NUL, nothing that has no bytes."""
+    if isinstance(value, str) and "\0" not in value:
+        value.encode("utf-8", "surrogateescape")  # raises UnicodeEncodeError, a ValueError
+        return value or "\n"  # an empty write never reaches the kernel; a newline clears the file
+    refuse(value, "text without NUL")
 
 
 class Int(Codec["int", "SupportsIndex | str"]):
@@ -125,22 +135,19 @@ class Reported(Int):
     """A number that this version reports and does not take."""
 
     def encode(self, value: SupportsIndex | str, current: str = "") -> str:
-        return Codec.encode(self, value)  # type: ignore[arg-type]  # refuses whatever it is
+        return Codec.encode(self, value)
 
 
-class Flag(Codec[bool, "bool | int | str"]):
+class Flag(Codec[bool, "int | str"]):
     """0 or 1."""
 
     takes = "bool"
-    _TEXTS: ClassVar[dict[object, str]] = {0: "0", 1: "1", "0": "0", "1": "1"}
 
     def decode(self, text: str) -> bool:
         return int(text) != 0
 
-    def encode(self, value: bool | int | str, current: str = "") -> str:
-        if not isinstance(value, int | str) or value not in self._TEXTS:
-            refuse(value, "a bool, 0 or 1")
-        return self._TEXTS[value]
+    def encode(self, value: int | str, current: str = "") -> str:
+        return zero_or_one(value)
 
 
 class Limit(Codec["Amount", "AmountLike"]):
@@ -181,20 +188,21 @@ class Size(Limit):
         return size(value)
 
 
-class Percent(Codec[float, "float | int | str"]):
+class Percent(Codec[float, "float | str"]):
     """A percentage with two decimals, 0 to 100; 'max' is 100."""
 
     takes = "float, 0 to 100 per cent"
+    _WHOLE = 100.0
 
     def decode(self, text: str) -> float:
-        return 100.0 if text == "max" else float(text)
+        return self._WHOLE if text == "max" else float(text)
 
-    def encode(self, value: float | int | str, current: str = "") -> str:
+    def encode(self, value: float | str, current: str = "") -> str:
         try:
             number = self.decode(value.strip()) if isinstance(value, str) else float(value)
         except (TypeError, ValueError):
             refuse(value, "a percentage from 0 to 100")
-        if isinstance(value, bool) or not 0 <= number <= 100:
+        if isinstance(value, bool) or not 0 <= number <= self._WHOLE:
             refuse(value, "a percentage from 0 to 100")
         return f"{number:.2f}"
 
@@ -208,9 +216,9 @@ class Text(Codec[str, str]):
         return text
 
     def encode(self, value: str, current: str = "") -> str:
-        if not isinstance(value, str) or not _writable(value) or "\n" in value.rstrip("\n"):
+        if "\n" in writable(value).rstrip("\n"):
             refuse(value, "one line of text")
-        return value or "\n"
+        return writable(value)
 
 
 class Raw(Codec[str, "str | int"]):
@@ -222,9 +230,7 @@ class Raw(Codec[str, "str | int"]):
         return text
 
     def encode(self, value: str | int, current: str = "") -> str:
-        if isinstance(value, bool) or not isinstance(value, str | int) or not _writable(str(value)):
-            refuse(value, "text (or an int) without NUL")
-        return str(value) or "\n"
+        return str(value) if type(value) is int else writable(value)
 
 
 class Word(Text):
@@ -240,21 +246,21 @@ class Word(Text):
         return value
 
 
-class Words(Codec[tuple[str, ...], str]):
+class Words(Codec["tuple[str, ...]", "Any"]):
     """Words between blanks, as a tuple."""
 
     def decode(self, text: str) -> tuple[str, ...]:
         return tuple(text.split())
 
 
-class Lines(Codec[tuple[str, ...], str]):
+class Lines(Codec["tuple[str, ...]", "Any"]):
     """Lines of text, as a tuple."""
 
     def decode(self, text: str) -> tuple[str, ...]:
         return tuple(text.splitlines())
 
 
-class Ints(Codec[tuple[int, ...], str]):
+class Ints(Codec["tuple[int, ...]", "Any"]):
     """Numbers between blanks, as a tuple."""
 
     def __init__(self, unit: str = "") -> None:

@@ -32,7 +32,7 @@ def device(name: object) -> str:
     """Return 'major:minor' of a block device given so, or by its path."""
     if not isinstance(name, str):
         refuse(name, "a device: 'major:minor' or the path of a block device")
-    if name.replace(":", "", 1).isdecimal() and ":" in name or name == "default":
+    if (":" in name and name.replace(":", "", 1).isdecimal()) or name == "default":
         return name
     try:
         status = os.stat(name)
@@ -68,8 +68,8 @@ class PerDevice(Codec["FrozenMap[str, Amount]", "MapLike"]):
         self.takes = f"{{device: {unit}}} or text 'device number'; reads as a frozen mapping"
 
     def decode(self, text: str) -> FrozenMap[str, Amount]:
-        rows = (line.rsplit(None, 1) for line in text.splitlines())
-        return FrozenMap({row[0]: self._number(row[1]) for row in rows if len(row) == 2})
+        rows = (line.rpartition(" ") for line in text.splitlines())
+        return FrozenMap({key.strip(): self._number(number) for key, _, number in rows if key})
 
     def _number(self, text: str) -> Amount:
         return UNLIMITED if text == "max" else int(text)
@@ -85,10 +85,10 @@ class PerDevice(Codec["FrozenMap[str, Amount]", "MapLike"]):
         return "\n".join(self._line(key, limit) for key, limit in limits.items())
 
     def _split(self, line: str) -> tuple[str, Amount]:
-        words = line.split()
-        if len(words) != 2:
+        key, _, limit = line.strip().rpartition(" ")
+        if not key:
             refuse(line, _WANTED)
-        return self._name(words[0]), self._parse(words[1])
+        return self._name(key.strip()), self._parse(limit)
 
     def _line(self, key: str, limit: Amount) -> str:
         return f"{key} {self._no_limit if limit == UNLIMITED else limit}"
@@ -138,14 +138,14 @@ class ResourceMap(Codec["FrozenMap[str, FrozenMap[str, Amount]]", "Mapping[str, 
             refuse(value, "a mapping such as {'8:0': {'rbps': 1000000}}")
         return "\n".join(f"{self._name(key)} {self._limits(limits)}" for key, limits in value.items())
 
-    def _limits(self, limits: Mapping[str, AmountLike]) -> str:
+    def _limits(self, limits: object) -> str:
         if not isinstance(limits, Mapping) or not limits:
             refuse(limits, "a mapping such as {'rbps': 1000000}")
         numbers = {word(key): self._parse(limit) for key, limit in limits.items()}
         return " ".join(f"{key}={'max' if number == UNLIMITED else number}" for key, number in numbers.items())
 
 
-class IoCounters(Codec["FrozenMap[str, FrozenMap[str, int]]", str]):
+class IoCounters(Codec["FrozenMap[str, FrozenMap[str, int]]", "Any"]):
     """v1's `8:0 Read 4096` lines, read as {'8:0': {'Read': 4096}, 'Total': {'Total': 4096}}."""
 
     takes = "a frozen mapping of device to a mapping of operation to number"

@@ -171,7 +171,7 @@ def mounts(mountinfo: str) -> Iterator[tuple[str, str, str, str]]:
     """Yield (file system, mount point, mounted group, options) of each cgroup mount in /proc/PID/mountinfo."""
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
-        kind, _, options = (right.split(" ") + ["", ""])[:3]
+        kind, _, options = [*right.split(" "), "", ""][:3]
         if kind in ("cgroup", "cgroup2"):
             root, point = left.split(" ")[3:5]
             yield kind, _unescape(point), _unescape(root), options
@@ -179,7 +179,7 @@ def mounts(mountinfo: str) -> Iterator[tuple[str, str, str, str]]:
 
 def memberships(text: str) -> dict[str, str]:
     """Return {controller: path} from /proc/PID/cgroup; a named hierarchy is 'name=x', v2 is ''."""
-    found = {}
+    found: dict[str, str] = {}
     for line in text.splitlines():
         _, names, path = line.split(":", 2)
         found |= dict.fromkeys(names.split(","), path)
@@ -252,8 +252,8 @@ class Host:
             paths = memberships(_kernfs.read(f"{self.root}/proc/{process}/cgroup"))
         except (FileNotFoundError, ProcessLookupError) as error:
             raise NoSuchProcessError(f"there is no process {process}", errno=error.errno) from error
-        found = ((tree, tree.member(paths)) for tree in self.hierarchies)
-        shown = ((tree, tree.directory_of(path)) for tree, path in found if path is not None)
+        seen = ((tree, tree.member(paths)) for tree in self.hierarchies)
+        shown = ((tree, tree.directory_of(path)) for tree, path in seen if path is not None)
         return {tree: directory for tree, directory in shown if directory is not None}
 
 

@@ -21,7 +21,7 @@ class Quota(Limit):
         super().__init__("max", "microseconds")
 
     def decode(self, text: str) -> Amount:
-        return super().decode(text.split()[0])
+        return super().decode(text.partition(" ")[0])
 
 
 class Period(Int):
@@ -33,7 +33,7 @@ class Period(Int):
         super().__init__("microseconds")
 
     def decode(self, text: str) -> int:
-        return int((text.split() + [_DEFAULT_PERIOD])[1])
+        return int([*text.split(), _DEFAULT_PERIOD][1])
 
     def encode(self, value: SupportsIndex | str, current: str = "") -> str:
         return f"{(current.split() or ['max'])[0]} {super().encode(value)}"

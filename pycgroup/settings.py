@@ -10,8 +10,7 @@ something. A column left out means that this version has no such thing.
 from __future__ import annotations
 
 from . import _kernfs
-from ._types import TYPE_CHECKING, Generic, T, V
-from .codecs import Codec
+from ._types import TYPE_CHECKING, Generic, T, V, overload
 from .errors import (
     CgroupError,
     InvalidValueError,
@@ -21,23 +20,19 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, ClassVar, Never, NoReturn, Protocol, Self, overload
+    from typing import Any, ClassVar, Never, NoReturn, Protocol, Self
 
+    from .codecs import Codec
     from .hierarchy import Place
 
     class Holder(Protocol):
         """What a declaration needs of the group that it is read from or written to."""
 
         _located: Place | None
-        _staged: dict[Declaration[Any, Any], Any]
+        _staged: dict[Setting[Any, Any], Any]
 
         def _locate(self) -> Place: ...
         def _label(self) -> str: ...
-else:
-
-    def overload(function: Callable[..., Any]) -> Callable[..., Any]:
-        return function
 
 
 class File(Generic[T, V]):
@@ -144,9 +139,7 @@ class Declaration(Generic[T, V]):
             message = f"{group._label()}.{self.name}: pycgroup does not understand {file.name}: {text[:80]!r}"
             raise SettingError(message, group=place.directory, setting=self.name, value=text) from cause
 
-    def failed(
-        self, cause: OSError, attempt: str, group: Holder, place: Place, value: object = None
-    ) -> CgroupError:
+    def failed(self, cause: OSError, attempt: str, group: Holder, place: Place, value: object = None) -> CgroupError:
         """Return the exception for what the kernel said."""
         return _kernfs.error(
             cause,
@@ -189,7 +182,7 @@ class Writing(Declaration[T, V]):
         return self.failed(cause, f"write {value!r} to {file.name}", group, place, value)
 
 
-class Reading(Declaration[T, "Never"]):
+class Reading(Declaration[T, "Any"]):
     """A control file that the kernel only reports."""
 
     @overload
@@ -221,7 +214,8 @@ class Setting(Writing[T, V]):
             return self
         if group._staged and self in group._staged:
             place = group._located or group._locate()
-            return self.file(group, place).codec.normal(group._staged[self])
+            value: V = group._staged[self]
+            return self.file(group, place).codec.normal(value)
         return self.read(group)
 
     def __set__(self, group: Holder, value: V) -> None:

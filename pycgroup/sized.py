@@ -10,6 +10,8 @@ from .errors import InvalidNameError
 from .settings import Declaration, File, Reading, Setting
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .hierarchy import Place
     from .settings import Holder
 
@@ -54,7 +56,7 @@ class _Sized(Declaration[T, V]):
         return File(file.name.format(size), file.codec)
 
 
-class SizedReading(_Sized[T, "Never"], Reading[T]):
+class SizedReading(_Sized[T, "Any"], Reading[T]):
     """A Reading that exists once for each size of huge pages."""
 
 

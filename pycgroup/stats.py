@@ -11,7 +11,7 @@ import os
 from _collections_abc import Mapping  # collections.abc without the rest of collections
 
 from ._types import TYPE_CHECKING, Generic, K, T
-from .codecs import Codec
+from .codecs import Codec, zero_or_one
 from .errors import UnsupportedSettingError
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class CpuacctStat(Stat):
     system: int
 
 
-class Stats(Codec[S, str], Generic[S]):
+class Stats(Codec[S, "Any"], Generic[S]):
     """A file of `key number` lines, read as one of the classes above."""
 
     def __init__(self, kind: type[S]) -> None:
@@ -204,9 +204,7 @@ class Switch(Stats[OomControl]):
         self._kind = OomControl
 
     def encode(self, value: Any, current: str = "") -> str:
-        if not isinstance(value, int | str) or value not in (0, 1, "0", "1"):
-            raise ValueError(f"{value!r} is not a bool, 0 or 1")
-        return str(int(value))
+        return zero_or_one(value)
 
     def normal(self, value: Any) -> OomControl:
         return OomControl({"oom_kill_disable": int(self.encode(value)), "under_oom": 0, "oom_kill": 0})
@@ -222,7 +220,7 @@ class AlwaysOn(Switch):
         raise UnsupportedSettingError(f"cgroup v2 cannot turn the OOM killer off; the nearest it has: {nearest}")
 
 
-class Field(Codec[int, str]):
+class Field(Codec[int, "Any"]):
     """One number of a stat file, times a factor where the versions count in different units."""
 
     def __init__(self, key: str, times: int, unit: str) -> None:
@@ -234,7 +232,7 @@ class Field(Codec[int, str]):
         return int(words[words.index(self._key) + 1]) * self._times
 
 
-class Equals(Codec[FrozenMap[str, FrozenMap[str, T]], str], Generic[T]):
+class Equals(Codec["FrozenMap[str, FrozenMap[str, T]]", "Any"], Generic[T]):
     """Lines of `name key=value key=value`, read as a mapping of mappings."""
 
     takes = "a frozen mapping of mappings"
@@ -250,7 +248,7 @@ class Equals(Codec[FrozenMap[str, FrozenMap[str, T]], str], Generic[T]):
         return FrozenMap({key: self._number(value) for key, _, value in pairs})
 
 
-class NumaStat(Codec[FrozenMap[str, FrozenMap[str, int]], str]):
+class NumaStat(Codec["FrozenMap[str, FrozenMap[str, int]]", "Any"]):
     """v1's `memory.numa_stat`: `total=5 N0=5` lines, in pages, read as {'total': {'total': 5, 'N0': 5}}."""
 
     takes = "a frozen mapping of mappings, in pages"
@@ -264,7 +262,7 @@ class NumaStat(Codec[FrozenMap[str, FrozenMap[str, int]], str]):
         return FrozenMap({key if key.startswith("N") else "total": int(value) for key, _, value in pairs})
 
 
-class Table(Codec[FrozenMap[int, Stat], str]):
+class Table(Codec["FrozenMap[int, Stat]", "Any"]):
     """v1's `cpuacct.usage_all`: a head line, then a row per CPU, read as {cpu: Stat}."""
 
     takes = "a frozen mapping of CPU number to nanoseconds"

@@ -38,7 +38,7 @@ class View:
         self._path = names.group_name(name)
         self.group_name = name
         self._located: Place | None = None
-        self._staged: dict[Declaration[Any, Any], Any] = {}
+        self._staged: dict[Setting[Any, Any], Any] = {}
 
     @property
     def version(self) -> int:
