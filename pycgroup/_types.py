@@ -6,6 +6,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as type checkers know it, without importing it
 
 if TYPE_CHECKING:
+    from typing import Any as Any
     from typing import Generic as Generic
     from typing import TypeVar
     from typing import overload as overload
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     V = TypeVar("V")
 else:
-    K = T = V = None
+    Any = K = T = V = None
 
     def overload(function: object) -> object:
         """Leave the function as it is."""

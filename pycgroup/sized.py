@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import os
 
-from ._types import TYPE_CHECKING, T, V
+from ._types import TYPE_CHECKING, Any, T, V
 from .errors import InvalidNameError
 from .settings import Declaration, File, Reading, Setting
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from .hierarchy import Place
     from .settings import Holder
 
@@ -56,7 +54,7 @@ class _Sized(Declaration[T, V]):
         return File(file.name.format(size), file.codec)
 
 
-class SizedReading(_Sized[T, "Any"], Reading[T]):
+class SizedReading(_Sized[T, Any], Reading[T]):
     """A Reading that exists once for each size of huge pages."""
 
 
