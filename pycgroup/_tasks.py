@@ -25,11 +25,6 @@ def single_threaded() -> bool:
     return os.stat("/proc/self/task").st_nlink == _LINKS_OF_ONE_THREAD
 
 
-def directory_of(process: int | str, tree: object) -> str | None:
-    """Return the directory that a process is in, in one hierarchy. Raises NoSuchProcessError."""
-    return next((path for other, path in here().directories(process).items() if other is tree), None)
-
-
 def inside(directory: str, process_directory: str | None) -> bool:
     """Return whether a process's directory is a group's, or below it."""
     return process_directory is not None and f"{process_directory}/".startswith(f"{directory}/")

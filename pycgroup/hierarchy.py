@@ -61,6 +61,11 @@ class Hierarchy:
         """Return the directory of a group, given by its path below the mount point."""
         return self.path + group if group != "/" else self.path
 
+    def shown(self, paths: dict[str, str]) -> str | None:
+        """Return the directory that a process is in, from its memberships(), or None where this mount hides it."""
+        path = self.member(paths)
+        return None if path is None else self.directory_of(path)
+
     def directory_of(self, path: str) -> str | None:
         """Return the directory for a path from /proc/PID/cgroup, or None where this mount does not show it."""
         if self.root == "/":
@@ -248,13 +253,19 @@ class Host:
 
         Raises NoSuchProcessError.
         """
+        paths = self._paths(process)
+        shown = ((tree, tree.shown(paths)) for tree in self.hierarchies)
+        return {tree: directory for tree, directory in shown if directory is not None}
+
+    def directory(self, process: int | str, tree: Hierarchy) -> str | None:
+        """Return the directory in one hierarchy that a process is in, or None. Raises NoSuchProcessError."""
+        return tree.shown(self._paths(process))
+
+    def _paths(self, process: int | str) -> dict[str, str]:
         try:
-            paths = memberships(_kernfs.read(f"{self.root}/proc/{process}/cgroup"))
+            return memberships(_kernfs.read(f"{self.root}/proc/{process}/cgroup"))
         except (FileNotFoundError, ProcessLookupError) as error:
             raise NoSuchProcessError(f"there is no process {process}", errno=error.errno) from error
-        seen = ((tree, tree.member(paths)) for tree in self.hierarchies)
-        shown = ((tree, tree.directory_of(path)) for tree, path in seen if path is not None)
-        return {tree: directory for tree, directory in shown if directory is not None}
 
 
 _here: Host | None = None

@@ -8,7 +8,8 @@ import os
 
 from . import _kernfs, _native, _ownership, _tasks
 from ._types import TYPE_CHECKING
-from .errors import CgroupError, InvalidValueError
+from .errors import CgroupError, GroupNotFoundError, InvalidValueError
+from .hierarchy import here
 from .view import View
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Members(View):
         have controllers). Writes the kernel's `cgroup.procs`, or `tasks` for a process of one thread on v1.
         """
         pid = _checked(pid, "process")
-        before = _tasks.directory_of(pid or "self", self._place.hierarchy)
+        before = here().directory(pid or "self", self._place.hierarchy)
         self._write_pid(self.path, pid)
         if before is not None and before != self.path:
             self._before[pid or os.getpid()] = before
@@ -58,8 +59,12 @@ class Members(View):
         Raises NoSuchProcessError, PermissionDeniedError.
         """
         pid = _checked(pid, "process")
-        before = self._before.pop(pid or os.getpid(), "")
-        self._write_pid(before if os.path.isdir(before) else self._place.hierarchy.path, pid)
+        root = self._place.hierarchy.path
+        before = self._before.pop(pid or os.getpid(), root)
+        try:
+            self._write_pid(before, pid)
+        except GroupNotFoundError:
+            self._write_pid(root, pid)
 
     def _write_pid(self, directory: str, pid: int | None) -> None:
         own = pid is None and _tasks.single_threaded()
@@ -72,7 +77,7 @@ class Members(View):
 
     def _leave(self) -> None:
         """Move the calling process out if it is in the group or below it."""
-        if _tasks.inside(self.path, _tasks.directory_of("self", self._place.hierarchy)):
+        if _tasks.inside(self.path, here().directory("self", self._place.hierarchy)):
             self.detach()
 
     def pids(self) -> list[int]:
