@@ -67,7 +67,7 @@ def _turns(operation: Operation, program: Limit, found: dict[str, Namespace]) ->
 
 def _run_imports(rounds: int) -> None:
     costs = interleave(imports.turns(), rounds)
-    missing = [name for name in imports.MODULES if name not in costs]
+    missing = [name for name in imports.STATEMENTS if name not in costs]
     loaded = imports.loaded()
     facts = {module: module in loaded for module in imports.UNWANTED}
     print(table.imports(figures(costs, imports.NOTHING), imports.NOTHING, missing, facts))

@@ -17,7 +17,7 @@ LIMIT_BYTES = 64 << 20
 
 
 def pycgroup(place: Place) -> Namespace:
-    """This library."""
+    """Name what this library is called by."""
     cgroup: Any = import_module("pycgroup").Cgroup
     return {
         "MEMORY": cgroup.MEMORY,
@@ -31,7 +31,7 @@ def pycgroup(place: Place) -> Namespace:
 
 
 def plain(place: Place) -> Namespace:
-    """What Python does without any library."""
+    """Name what Python needs without any library: paths, and two open files."""
     return {
         "os": os,
         "group_directory": str(place.group),
@@ -47,7 +47,7 @@ def plain(place: Place) -> Namespace:
 
 
 def benchexec(place: Place) -> Namespace:
-    """BenchExec's own cgroup classes."""
+    """Name BenchExec's own cgroup classes."""
     logging.getLogger().setLevel(logging.ERROR)  # it announces on the root logger that it will drop v1
     groups: Any = import_module("benchexec.cgroupsv1").CgroupsV1
     return {
@@ -63,7 +63,7 @@ def benchexec(place: Place) -> Namespace:
 
 
 def cgroupspy(place: Place) -> Namespace:
-    """cgroupspy's nodes, without its tree: building that reads every group of the host."""
+    """Name cgroupspy's nodes, without its tree: building that reads every group of the host."""
     node: Any = import_module("cgroupspy.nodes").Node
     memory = node("memory", parent=node(str(place.memory.parent)))
     moved = node(MOVED, parent=node(str(place.moved.parent)))
@@ -80,7 +80,7 @@ def cgroupspy(place: Place) -> Namespace:
 
 
 def libcgroup(place: Place) -> Namespace:
-    """The ctypes binding of that name."""
+    """Name the objects of the ctypes binding that is called so."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # its `ret is 0`
         group: Any = import_module("libcgroup").CGroup

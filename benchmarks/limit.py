@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from benchmarks.place import Place
+if TYPE_CHECKING:
+    from benchmarks.place import Place
 
 SOURCE = Path(__file__).with_name("limit.c")
 
@@ -23,7 +25,8 @@ class Limit:
 
     def turn(self, operation: str, count: int) -> int:
         """Do an operation of limit.c ``count`` times, and return the nanoseconds it took."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.write(f"{operation} {count}\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()

@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from benchmarks.imports import TARGET
-from benchmarks.operations import Operation
-from benchmarks.rounds import Figure
+
+if TYPE_CHECKING:
+    from benchmarks.operations import Operation
+    from benchmarks.rounds import Figure
 
 OURS = "pycgroup"
 LIMIT = "C"
-
-
-def verdict(met: bool) -> str:
-    """Say whether a target is met."""
-    return "met" if met else "NOT MET"
+VERDICTS = {True: "met", False: "NOT MET"}
 
 
 def operation(entry: Operation, found: Mapping[str, Figure], peers: Iterable[str], missing: Iterable[str]) -> str:
@@ -24,11 +23,11 @@ def operation(entry: Operation, found: Mapping[str, Figure], peers: Iterable[str
     for name, figure in found.items():
         if name != LIMIT:
             lines.append(_line(name, figure, found[OURS]) + (_target(entry, figure) if name == OURS else ""))
-    lines += [f"  {name:<26}missing" for name in missing]
+    lines += [f"  {name:<28}missing" for name in missing]
     behind = {name: found[name].cost / found[OURS].cost for name in peers if name in found}
     if entry.ahead and behind:
         nearest = min(behind, key=behind.__getitem__)
-        met = verdict(behind[nearest] >= entry.ahead)
+        met = VERDICTS[behind[nearest] >= entry.ahead]
         lines.append(f"  ahead of every peer by {entry.ahead:.1f}: {met} (nearest: {nearest}, {behind[nearest]:.2f})")
     return "\n".join(lines)
 
@@ -40,11 +39,11 @@ def imports(found: Mapping[str, Figure], nothing: str, missing: Iterable[str], l
     for name, figure in found.items():
         if name != nothing:
             over = (figure.ratio - 1) * base / 1e6
-            target = f"   target <= {TARGET:.1f} ms over: {verdict(over <= TARGET)}" if name == OURS else ""
-            lines.append(f"  {name:<26}{_ratio(figure)}{over:+11.2f} ms over{target}")
-    lines += [f"  {name:<26}missing" for name in missing]
+            target = f"   target <= {TARGET:.1f} ms over: {VERDICTS[over <= TARGET]}" if name == OURS else ""
+            lines.append(f"  {name:<28}{_ratio(figure)}{over:+11.2f} ms over{target}")
+    lines += [f"  {name:<28}missing" for name in missing]
     facts = ", ".join(f"{module}: {'LOADED' if is_loaded else 'not loaded'}" for module, is_loaded in loaded.items())
-    return "\n".join([*lines, f"  import pycgroup loads these? {facts}"])
+    return "\n".join([*lines, f"  pycgroup and its classes load {facts}"])
 
 
 def _head(text: str) -> str:
@@ -53,7 +52,7 @@ def _head(text: str) -> str:
 
 def _line(name: str, figure: Figure, ours: Figure) -> str:
     beside = "" if figure is ours else f"{figure.cost / ours.cost:9.2f} x ours"
-    return f"  {name:<26}{_ratio(figure)}{_time(figure.cost):>14}{beside}"
+    return f"  {name:<28}{_ratio(figure)}{_time(figure.cost):>14}{beside}"
 
 
 def _ratio(figure: Figure) -> str:
@@ -62,7 +61,7 @@ def _ratio(figure: Figure) -> str:
 
 
 def _target(entry: Operation, figure: Figure) -> str:
-    return f"   target <= {entry.target:.1f}: {verdict(figure.ratio <= entry.target)}"
+    return f"   target <= {entry.target:.1f}: {VERDICTS[figure.ratio <= entry.target]}"
 
 
 def _time(nanoseconds: float) -> str:
