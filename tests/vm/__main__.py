@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""Run a command on real kernels, once per mode, and print one table.
+
+    script/matrix                            the project's kernel tests in every mode
+    script/matrix v2 hybrid                  in these modes
+    script/matrix v2 -- pytest tests/kernel -k oom
+    script/matrix v1 -- cat /proc/self/cgroup
+    script/matrix --list                     the modes and what they require
+
+A command that begins with `pytest` is given the mode's required capabilities and its results are counted. It runs in
+/src, a copy of this checkout, and may leave files for the host in /run/vm. The first run downloads two Debian roots
+into ~/.cache/pycgroup-vm (or $PYCGROUP_VM_CACHE) and installs QEMU where it is missing; it needs root.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: T201 - it is a program
+import argparse
+import fcntl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tests.vm import machine, modes, project, report, roots
+
+if TYPE_CHECKING:
+    from tests.vm.modes import Mode
+
+DEFAULT_COMMAND = ["pytest", "tests/vm", "tests/kernel"]
+JUNIT = "junit.xml"
+
+
+def command_for(mode: Mode, command: list[str]) -> list[str]:
+    """Return the command as the guest runs it: pytest with the mode's requirements, anything else as it is."""
+    if command[0] != "pytest":
+        return command
+    options = ["--verbose", "-p", "no:cacheprovider", "--override-ini=faulthandler_timeout=120"]
+    options += [f"--junit-xml={machine.SHARE}/{JUNIT}", f"--require={','.join(mode.requires)}"]
+    return [project.PYTHON, "-m", "pytest", *options, *command[1:]]
+
+
+def run(mode: Mode, command: list[str], timeout: float) -> report.Result:
+    """Run a command in one mode and collect what it left."""
+    exchange = roots.CACHE / "results" / mode.name
+    ended = machine.run(mode, command_for(mode, command), exchange, timeout)
+    junit = exchange / JUNIT
+    return report.Result(mode, ended, report.parse(junit.read_text()) if junit.exists() else None, exchange)
+
+
+@contextmanager
+def the_only_run() -> Iterator[None]:
+    """Hold the cache's lock: guests on one machine run one after the other, whoever starts them."""
+    roots.CACHE.mkdir(parents=True, exist_ok=True)
+    with (roots.CACHE / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another run to release {lock.name}", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def prepare(selected: list[Mode]) -> None:
+    """Make the guests' roots if need be and bring the project in them up to date."""
+    roots.install_host_programs()
+    for release in dict.fromkeys(mode.release for mode in selected):
+        roots.prepare(release)
+        project.install(release)
+
+
+def matrix(selected: list[Mode], command: list[str], timeout: float) -> int:
+    """Run the modes one after the other; return the exit status, 1 where a mode is not ok."""
+    results = []
+    for mode in selected:
+        print(f"{mode.name} ...", flush=True)
+        results.append(run(mode, command, timeout))
+        if results[-1].tests is None and results[-1].outcome == "ok":
+            print((results[-1].exchange / "output.log").read_text(errors="replace"), end="")
+        print(report.row(results[-1]), flush=True)
+    failed = [result for result in results if result.outcome != "ok"]
+    print("", *map(report.details, failed), report.table(results), sep="\n")
+    return 1 if failed else 0
+
+
+def arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Split the command line into the options and the command behind "--"."""
+    cut = argv.index("--") if "--" in argv else len(argv)
+    layout = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser("script/matrix", description=__doc__, formatter_class=layout)
+    parser.add_argument("modes", nargs="*", metavar="MODE", help="all when none is given")
+    parser.add_argument("--timeout", type=float, default=1800, help="seconds for one guest (default 1800)")
+    parser.add_argument("--prepare", action="store_true", help="make what the guests need and run none")
+    parser.add_argument("--list", action="store_true", help="list the modes")
+    options = parser.parse_args(argv[:cut])
+    try:
+        options.modes = modes.chosen(options.modes)
+    except ValueError as error:
+        parser.error(str(error))
+    return options, argv[cut + 1 :] or DEFAULT_COMMAND
+
+
+def main(argv: list[str]) -> int:
+    """Do what the command line says."""
+    options, command = arguments(argv)
+    if options.list:
+        for mode in options.modes:
+            print(f"{mode.name:<22} {mode.release.suite:<9} requires {' '.join(mode.requires)}")
+        return 0
+    with the_only_run():
+        prepare(options.modes)
+        return 0 if options.prepare else matrix(options.modes, command, options.timeout)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
