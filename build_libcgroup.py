@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Build pycgroup/_libcgroup.abi3.so: what is bound of libcgroup, the C shim beside it, and hatchling's build hook.
 
-It imports nothing of pycgroup. `python build_libcgroup.py` builds the module in place.
+It imports nothing of the package. `python build_libcgroup.py` builds the module in place.
 """
 
 from __future__ import annotations

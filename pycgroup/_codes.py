@@ -32,6 +32,9 @@ CODES: dict[str, int | tuple[type[CgroupError], str]] = {
     "ECGNONEMPTY": (GroupBusyError, "the group is not empty"),
 }
 
+#: These stand for an open that failed, whatever the reason (in cgroup_create_cgroup: mkdir).
+FAILED_OPEN = frozenset({"ECGROUPNOTEXIST", "ECGROUPNOTOWNER", "ECGROUPNOTALLOWED", "ECGROUPVALUENOTEXIST"})
+
 UNMOUNTED = (
     "libcgroup cannot start: it finds no usable cgroup hierarchy. Mount one (for v1: mount -t cgroup -o memory none"
     " DIRECTORY); in a container, mount /sys/fs/cgroup and delegate controllers to it"

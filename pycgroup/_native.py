@@ -243,18 +243,17 @@ class _Group:
         lib = _load().lib
         if failed.code == lib.ECGOTHER:
             return self._by_errno(failed.errno, *self._only_value())
-        if error := self._tried_again():
+        name = next((name for name in _codes.CODES if failed.code == getattr(lib, name)), "")
+        if name in _codes.FAILED_OPEN and (error := self._tried_again()):
             return error
-        for name, meaning in _codes.CODES.items():
-            if failed.code == getattr(lib, name):
-                return self._by_errno(meaning) if isinstance(meaning, int) else self._saying(*meaning)
-        return self._saying(CgroupError, f"libcgroup's error {failed.code}")
+        meaning = _codes.CODES.get(name, (CgroupError, f"libcgroup's error {failed.code}"))
+        return self._by_errno(meaning) if isinstance(meaning, int) else self._saying(*meaning)
 
     def _only_value(self) -> tuple[str | None, str | None]:
         return self._values[0] if len(self._values) == 1 else (None, None)
 
     def _tried_again(self) -> CgroupError | None:
-        """Open what libcgroup may have failed to open, for which it has one code whatever the reason."""
+        """Open what libcgroup has failed to open, for which its codes say little."""
         files = self._values or (("cgroup.procs", ""),)
         for setting, text in files if self._verb != "create" else ():
             try:
@@ -304,9 +303,9 @@ def _load() -> Any:
     global _module
     if _module is None:
         try:
-            from . import _libcgroup
+            import pycgroup._libcgroup as compiled
 
-            _module = _libcgroup
+            _module = compiled
         except ModuleNotFoundError as error:
             raise UnavailableError(_codes.NOT_BUILT.format(error=error)) from error
         except ImportError as error:
