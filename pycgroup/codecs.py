@@ -53,6 +53,11 @@ class Codec(Generic[T, V]):
         return self.decode(self.encode(value))
 
 
+def shown(value: object) -> str:
+    """Return how a value is written in a program."""
+    return "UNLIMITED" if isinstance(value, float) and value == UNLIMITED else repr(value)
+
+
 def refuse(value: object, wanted: str) -> NoReturn:
     """Refuse a value, naming what would do."""
     raise ValueError(f"{value!r} is not {wanted}")

@@ -9,8 +9,11 @@ something. A column left out means that this version has no such thing.
 
 from __future__ import annotations
 
+import errno
+
 from . import _kernfs
 from ._types import TYPE_CHECKING, Generic, T, V, overload
+from .codecs import shown
 from .errors import (
     CgroupError,
     InvalidValueError,
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
 
         def _locate(self) -> Place: ...
         def _label(self) -> str: ...
+
+
+#: What the kernel answers to a value that something else bounds.
+_BOUNDED = frozenset({errno.EINVAL, errno.EBUSY, errno.ENOSPC, errno.EACCES, errno.ERANGE, errno.ENODEV})
 
 
 class File(Generic[T, V]):
@@ -74,6 +81,7 @@ class Declaration(Generic[T, V]):
         v2: str | File[T, V] | None = None,
         doc: str = "",
         needs: str = "",
+        bounds: str = "",
     ) -> None:
         self.v1 = File(v1, codec) if isinstance(v1, str) else v1
         self.v2 = File(v2, codec) if isinstance(v2, str) else v2
@@ -81,6 +89,8 @@ class Declaration(Generic[T, V]):
         self.doc = doc
         #: What a kernel or host must have for the file to be there.
         self.needs = needs
+        #: What else bounds the value, for the message when the kernel refuses one.
+        self.bounds = bounds
         self.name = ""
         self.aliases: tuple[str, ...] = ()
 
@@ -148,8 +158,13 @@ class Declaration(Generic[T, V]):
             directory=place.directory,
             setting=self.name,
             value=value,
-            hint=f"needs {self.needs}" if self.needs and isinstance(cause, FileNotFoundError) else "",
+            hint=self._hint(cause),
         )
+
+    def _hint(self, cause: OSError) -> str:
+        if isinstance(cause, FileNotFoundError):
+            return f"needs {self.needs}" if self.needs else ""
+        return self.bounds if cause.errno in _BOUNDED else ""
 
     def refused(self, refusal: ValueError, group: Holder, place: Place, value: object) -> InvalidValueError:
         """Return the exception for a value that the codec does not take."""
@@ -179,7 +194,7 @@ class Writing(Declaration[T, V]):
         _kernfs.write(place.prefix + file.name, text)
 
     def _denied(self, cause: OSError, file: File[T, V], group: Holder, place: Place, value: object) -> CgroupError:
-        return self.failed(cause, f"write {value!r} to {file.name}", group, place, value)
+        return self.failed(cause, f"write {shown(value)} to {file.name}", group, place, value)
 
 
 class Reading(Declaration[T, "Any"]):

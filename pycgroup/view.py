@@ -7,7 +7,7 @@ import os
 
 from . import names
 from ._types import TYPE_CHECKING
-from .codecs import RAW
+from .codecs import RAW, shown
 from .errors import CgroupError, UnsupportedSettingError
 from .hierarchy import locate
 from .settings import Declaration, Setting
@@ -94,12 +94,12 @@ class View:
         except CgroupError as error:
             return f"<Cgroup.{self._label()} unavailable: {error}>"
         live = self._shown() if os.path.isdir(place.directory) else "(does not exist)"
-        staged = " ".join(f"{setting.name}={value!r}" for setting, value in self._staged.items())
+        staged = " ".join(f"{setting.name}={shown(value)}" for setting, value in self._staged.items())
         shown = [f"v{place.hierarchy.version}", live, f"staged: {staged}" if staged else ""]
         return f"<Cgroup.{self._label()} {' '.join(part for part in shown if part)}>"
 
     def _shown(self) -> str:
-        return " ".join(f"{name}={getattr(self, name)!r}" for name in self._SHOWN if self._has(name))
+        return " ".join(f"{name}={shown(getattr(self, name))}" for name in self._SHOWN if self._has(name))
 
     def _has(self, name: str) -> bool:
         """Return whether this host has the control file of that name, as far as can be seen now."""
