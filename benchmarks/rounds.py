@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 from statistics import median, quantiles
 
 Turn = Callable[[int], float]
@@ -28,9 +29,10 @@ def interleave(turns: Mapping[str, Turn], rounds: int, pause: float = 0.0) -> di
     """Give each a turn in every round; return the nanoseconds per operation, one per round."""
     counts = {name: 1 if pause else _fitting(turn) for name, turn in turns.items()}
     costs: dict[str, list[float]] = {name: [] for name in turns}
-    names = list(turns)
-    for number in range(rounds):
-        for name in _rotated(names, number):
+    # In another order each time: a turn pays for what the one before has left to the kernel, such as freeing groups.
+    order = Random(rounds)  # the same orders in every run
+    for _ in range(rounds):
+        for name in order.sample(list(turns), len(turns)):
             if pause:
                 time.sleep(pause)
             costs[name].append(turns[name](counts[name]) / counts[name])
@@ -53,9 +55,3 @@ def _fitting(turn: Turn) -> int:
     turn(1)
     few = 10
     return max(1, min(2000, int(TURN * few / turn(few))))
-
-
-def _rotated(names: list[str], number: int) -> list[str]:
-    """Let another one begin in each round, so that none is always behind the same other."""
-    start = number % len(names)
-    return names[start:] + names[:start]
