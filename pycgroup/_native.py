@@ -139,7 +139,7 @@ def attach_thread(group: str, controller: str, tid: int | None = None) -> None:
     """Move one thread, by default the calling one, into a group. On a v2 domain group its whole process moves."""
     if tid is not None and not 0 < tid <= _LAST_TID:
         raise NoSuchProcessError(f"{tid} is not the id of a thread", group=group)
-    with _Group("attach a thread to", group, controller) as native:
+    with _Group(f"attach {f'thread {tid}' if tid else 'this thread'} to", group, controller) as native:
         if tid is None:
             native.call("cgroup_attach_task")
         else:

@@ -8,8 +8,6 @@ import os
 import time
 
 from . import _kernfs
-from .errors import NoSuchProcessError
-from .hierarchy import here
 
 # How many a message names.
 _FEW = 5
@@ -125,10 +123,10 @@ def _shoot(pid: int, directory: str) -> int | None:
     except ProcessLookupError:
         return None
     try:
-        # The number may have become another process's since the list was read; the descriptor cannot.
-        if any(inside(directory, path) for path in here().directories(pid).values()):
+        # The number may have become another process's since the list was read; from here on it cannot.
+        if pid in pids([directory]):
             signal.pidfd_send_signal(fd, signal.SIGKILL)
-    except (ProcessLookupError, NoSuchProcessError):
+    except ProcessLookupError:
         pass
     return fd
 

@@ -33,7 +33,8 @@ class Controller(Members):
     """A control group as one controller sees it: its control files are the attributes.
 
     `name` is the group's path below the hierarchy; "test" and "/test" are the same, "/" is the root. Keyword arguments
-    are assigned as attributes are. Without them nothing is looked at or opened here. Raises InvalidNameError.
+    are checked and staged: create(), modify(), attach() or `with` apply them, so that an object changes nothing by being
+    made. Raises InvalidNameError, and what a wrong setting or value raises.
     """
 
     __slots__ = ("_created", "_entries")
@@ -43,12 +44,7 @@ class Controller(Members):
         self._created = False
         self._entries: list[bool] = []
         if values:
-            self._assign(values)
-
-    def _assign(self, values: dict[str, Any]) -> None:
-        self._staged.update(self._checked(values))
-        if self.exists():
-            self._apply_staged()
+            self._staged.update(self._checked(values))
 
     def _checked(self, values: dict[str, Any]) -> dict[Setting[Any, Any], Any]:
         settings = {self._setting(name): value for name, value in values.items()}
@@ -66,63 +62,66 @@ class Controller(Members):
 
         A value that the kernel refuses leaves no group behind. Raises GroupExistsError, unless another controller's
         object of this process made the directory that both share; InvalidValueError, PermissionDeniedError and
-        GroupBusyError by what the kernel said. By cgroup_create_cgroup of libcgroup on v1.
+        GroupBusyError by what the kernel said. On v1 libcgroup sets the values.
         """
         self._staged.update(self._checked(values))
-        directory = self.path
-        if os.path.isdir(directory):
-            self._share(directory)
+        if self._path == "/":
+            raise InvalidNameError(f"{self._label()}: the root of a hierarchy is always there")
+        first = _tasks.first_missing(self.path)
+        try:
+            # cgroup_create_cgroup says 0 for a group that exists, and where a value is refused 3.x removes it even so,
+            # with its tasks going to the parent: the directory is made here, where only one can have made it.
+            _tasks.make(self.path)
+        except FileExistsError as cause:
+            self._share(cause)
+        except OSError as cause:
+            _tasks.unmake(self.path, first)
+            raise self._failed(cause, "create it") from cause
         else:
-            self._make(directory)
-        _made.setdefault(directory, set()).add(type(self))
+            self._fill(first)
+        _made.setdefault(self.path, set()).add(type(self))
         self._created = True
         return self
 
     open = create
 
-    def _share(self, directory: str) -> None:
-        if type(self) in _made.get(directory, {type(self)}):
+    def _share(self, cause: FileExistsError) -> None:
+        if not os.path.isdir(self.path):
+            raise InvalidNameError(f"{self._label()}: cannot create it: a control file has that name", errno=cause.errno) from cause
+        if type(self) in _made.get(self.path, {type(self)}):
             message = f"{self._label()}: cannot create it: it exists; modify() changes it"
-            raise GroupExistsError(message, group=directory, errno=errno.EEXIST)
-        self._place.hierarchy.enable(directory, self._place.controller)
+            raise GroupExistsError(message, group=self.path, errno=errno.EEXIST) from cause
+        self._place.hierarchy.enable(self.path, self._place.controller)
         self._apply_staged()
 
-    def _make(self, directory: str) -> None:
-        first = _tasks.first_missing(directory)
+    def _fill(self, first: str) -> None:
+        """Enable the controller in a new group and apply what is staged; if that fails, remove it again."""
         try:
-            if not self._make_by_libcgroup():
-                self._make_by_files(directory)
+            self._place.hierarchy.enable(self.path, self._place.controller)
+            if not self._filled_by_libcgroup():
+                apply(self, self._staged)
         except BaseException:
-            _tasks.unmake(directory, first)
+            _tasks.unmake(self.path, first)
             raise
         self._staged.clear()
 
-    def _make_by_libcgroup(self) -> bool:
-        """Make the group and set what is staged with libcgroup; return whether all of it went well."""
+    def _filled_by_libcgroup(self) -> bool:
+        """Set what is staged with libcgroup; return whether all of it went well."""
         place = self._place
-        if not place.hierarchy.by_libcgroup:
+        if not place.hierarchy.by_libcgroup or not self._staged:
             return False
         files = [(setting.file(self, place), value) for setting, value in self._staged.items()]
-        texts = [(file.name, file.codec.encode(value)) for file, value in files]
+        texts = [(file.name, file.encode(place.prefix, value)) for file, value in files]
         if not all(_native.fits(text) for _, text in texts):
             return False
         try:
-            _native.create(self._path, place.controller, texts)
+            _native.modify(self._path, place.controller, texts)
         except UnavailableError:
             raise
         except CgroupError:
-            # It does not say which value was refused, and 3.x has removed the group by now: the files will tell.
+            # It stops at the first refusal without naming it: the files will tell.
             return False
         return True
-
-    def _make_by_files(self, directory: str) -> None:
-        try:
-            if not os.path.isdir(directory):
-                _tasks.make(directory)
-        except OSError as cause:
-            raise self._failed(cause, "create it") from cause
-        self._place.hierarchy.enable(directory, self._place.controller)
-        apply(self, self._staged)
 
     def modify(self, **values: Any) -> None:
         """Apply what is staged and several values at once, in an order that the kernel accepts.
@@ -135,6 +134,16 @@ class Controller(Members):
         if not self.exists():
             raise GroupNotFoundError(f"{self._label()}: it does not exist; create() makes it", group=self.path)
         self._apply_staged()
+
+    def attach(self, pid: int | None = None) -> None:
+        """Apply what is staged, then move a process with all its threads into the group, by default the calling one.
+
+        Raises GroupNotFoundError, NoSuchProcessError, PermissionDeniedError, GroupBusyError (a v2 group whose children
+        have controllers). Writes the kernel's `cgroup.procs`, or `tasks` for a process of one thread on v1.
+        """
+        if self._staged:
+            self.modify()
+        super().attach(pid)
 
     def _apply_staged(self) -> None:
         # cgroup_modify_cgroup stops at the first refusal without naming it, reports some as success (3.x), and takes

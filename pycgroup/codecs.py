@@ -254,12 +254,16 @@ class Word(Text):
 class Words(Codec["tuple[str, ...]", "Any"]):
     """Words between blanks, as a tuple."""
 
+    takes = "a tuple of words"
+
     def decode(self, text: str) -> tuple[str, ...]:
         return tuple(text.split())
 
 
 class Lines(Codec["tuple[str, ...]", "Any"]):
     """Lines of text, as a tuple."""
+
+    takes = "a tuple of lines"
 
     def decode(self, text: str) -> tuple[str, ...]:
         return tuple(text.splitlines())

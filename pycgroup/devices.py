@@ -69,7 +69,8 @@ class PerDevice(Codec["FrozenMap[str, Amount]", "MapLike"]):
 
     def decode(self, text: str) -> FrozenMap[str, Amount]:
         rows = (line.rpartition(" ") for line in text.splitlines())
-        return FrozenMap({key.strip(): self._number(number) for key, _, number in rows if key})
+        # "default" is not a device but the value of the others, which has a file of its own.
+        return FrozenMap({key.strip(): self._number(number) for key, _, number in rows if key not in ("", "default")})
 
     def _number(self, text: str) -> Amount:
         return UNLIMITED if text == "max" else int(text)
@@ -79,7 +80,8 @@ class PerDevice(Codec["FrozenMap[str, Amount]", "MapLike"]):
             limits = dict(self._split(line) for line in value.splitlines())
         elif isinstance(value, Mapping):
             limits = {self._name(key): self._parse(limit) for key, limit in value.items()}
-            limits = {key: self._parse(self._cleared) for key in self.decode(current) if key not in limits} | limits
+            gone = self.decode(current).keys() - limits.keys()
+            limits |= dict.fromkeys(sorted(gone), self._parse(self._cleared))
         else:
             refuse(value, _WANTED)
         return "\n".join(self._line(key, limit) for key, limit in limits.items())

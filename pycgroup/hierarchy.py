@@ -265,7 +265,7 @@ class Host:
         try:
             return memberships(_kernfs.read(f"{self.root}/proc/{process}/cgroup"))
         except (FileNotFoundError, ProcessLookupError) as error:
-            raise NoSuchProcessError(f"there is no process {process}", errno=error.errno) from error
+            raise NoSuchProcessError(f"there is no process {process}", errno=errno.ESRCH) from error
 
 
 _here: Host | None = None

@@ -99,6 +99,7 @@ class Declaration(Generic[T, V]):
             self.aliases += (name,)
         else:
             self.name = name
+        self.__doc__ = self._described()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self.files}>"
@@ -114,8 +115,7 @@ class Declaration(Generic[T, V]):
         """The value's type and unit, for people."""
         return next((file.codec.takes for file in self.columns if file is not None), "")
 
-    @property
-    def __doc__(self) -> str:  # type: ignore[override]  # help() asks the instance
+    def _described(self) -> str:
         lines = [self.doc, f"{self.takes}." if self.takes else "", f"Kernel file: {self.files}.", self._also()]
         return "\n".join(line for line in lines if line)
 
@@ -166,10 +166,11 @@ class Declaration(Generic[T, V]):
             return f"needs {self.needs}" if self.needs else ""
         return self.bounds if cause.errno in _BOUNDED else ""
 
-    def refused(self, refusal: ValueError, group: Holder, place: Place, value: object) -> InvalidValueError:
-        """Return the exception for a value that the codec does not take."""
+    def refused(self, refusal: Exception, group: Holder, place: Place, value: object) -> SettingError:
+        """Return the exception for what the codec says of a value: it is wrong, or this version takes none."""
+        kind = UnsupportedSettingError if isinstance(refusal, UnsupportedSettingError) else InvalidValueError
         message = f"{group._label()}.{self.name}: {refusal}"
-        return InvalidValueError(message, group=place.directory, setting=self.name, value=value)
+        return kind(message, group=place.directory, setting=self.name, value=value)
 
 
 class Writing(Declaration[T, V]):
@@ -189,7 +190,7 @@ class Writing(Declaration[T, V]):
     def _put(self, group: Holder, place: Place, file: File[T, V], value: V) -> None:
         try:
             text = file.encode(place.prefix, value)
-        except ValueError as refusal:
+        except (ValueError, UnsupportedSettingError) as refusal:
             raise self.refused(refusal, group, place, value) from None
         _kernfs.write(place.prefix + file.name, text)
 
@@ -258,7 +259,7 @@ class Setting(Writing[T, V]):
         place = group._located or group._locate()
         try:
             self.file(group, place).codec.normal(value)
-        except ValueError as refusal:
+        except (ValueError, UnsupportedSettingError) as refusal:
             raise self.refused(refusal, group, place, value) from None
 
 

@@ -204,7 +204,7 @@ class Switch(Stats[OomControl]):
         self._kind = OomControl
 
     def encode(self, value: Any, current: str = "") -> str:
-        return zero_or_one(value)
+        return zero_or_one(value.oom_kill_disable if isinstance(value, OomControl) else value)
 
     def normal(self, value: Any) -> OomControl:
         return OomControl({"oom_kill_disable": int(self.encode(value)), "under_oom": 0, "oom_kill": 0})

@@ -8,7 +8,7 @@ import os
 from . import names
 from ._types import TYPE_CHECKING
 from .codecs import RAW, shown
-from .errors import CgroupError, UnsupportedSettingError
+from .errors import CgroupError, ReadOnlySettingError, UnsupportedSettingError
 from .hierarchy import locate
 from .settings import Declaration, Setting
 
@@ -86,6 +86,8 @@ class View:
         found = dict(_declarations(cls)).get(name)
         if isinstance(found, Setting):
             return found
+        if found is not None:
+            raise ReadOnlySettingError(f"{cls.__name__}.{name} takes no value: {found.files}", setting=name)
         raise UnsupportedSettingError(f"{cls.__name__} has no setting {name!r}{_nearest(cls, name)}", setting=name)
 
     def __repr__(self) -> str:
@@ -95,8 +97,8 @@ class View:
             return f"<Cgroup.{self._label()} unavailable: {error}>"
         live = self._shown() if os.path.isdir(place.directory) else "(does not exist)"
         staged = " ".join(f"{setting.name}={shown(value)}" for setting, value in self._staged.items())
-        shown = [f"v{place.hierarchy.version}", live, f"staged: {staged}" if staged else ""]
-        return f"<Cgroup.{self._label()} {' '.join(part for part in shown if part)}>"
+        parts = [f"v{place.hierarchy.version}", live, f"staged: {staged}" if staged else ""]
+        return f"<Cgroup.{self._label()} {' '.join(part for part in parts if part)}>"
 
     def _shown(self) -> str:
         return " ".join(f"{name}={shown(getattr(self, name))}" for name in self._SHOWN if self._has(name))
