@@ -86,8 +86,9 @@ class Controller(Members):
     open = create
 
     def _share(self, cause: FileExistsError) -> None:
-        if not os.path.isdir(self.path):
-            raise InvalidNameError(f"{self._label()}: cannot create it: a control file has that name", errno=cause.errno) from cause
+        if os.path.isfile(self.path):
+            message = f"{self._label()}: cannot create it: a control file has that name"
+            raise InvalidNameError(message, group=self.path, errno=cause.errno) from cause
         if type(self) in _made.get(self.path, {type(self)}):
             message = f"{self._label()}: cannot create it: it exists; modify() changes it"
             raise GroupExistsError(message, group=self.path, errno=errno.EEXIST) from cause
