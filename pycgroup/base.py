@@ -33,7 +33,7 @@ class Controller(Members):
     """A control group as one controller sees it: its control files are the attributes.
 
     `name` is the group's path below the hierarchy; "test" and "/test" are the same, "/" is the root. Keyword arguments
-    are checked and staged: create(), modify(), attach() or `with` apply them, so that an object changes nothing by being
+    are checked and staged: create(), modify(), attach() or `with` apply them, so that making an object changes nothing.
     made. Raises InvalidNameError, and what a wrong setting or value raises.
     """
 
