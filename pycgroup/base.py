@@ -34,7 +34,7 @@ class Controller(Members):
 
     `name` is the group's path below the hierarchy; "test" and "/test" are the same, "/" is the root. Keyword arguments
     are checked and staged: create(), modify(), attach() or `with` apply them, so that making an object changes nothing.
-    made. Raises InvalidNameError, and what a wrong setting or value raises.
+    Raises InvalidNameError, and what a wrong setting or value raises.
     """
 
     __slots__ = ("_created", "_entries")
