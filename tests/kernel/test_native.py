@@ -144,6 +144,25 @@ def test_errors(
     assert raised.value.errno == number
 
 
+@pytest.mark.parametrize("values", [[("a/b", "1")], [("..", "1")], [("", "1")], [("a\n", "1")], [(None, "1")]])
+def test_a_file_name_is_refused(values: Any) -> None:
+    with pytest.raises(InvalidNameError):
+        _native.modify("pycgroup-none", "memory", values)
+
+
+@pytest.mark.parametrize("text", ["", "1\n2", "1\0", "x" * 4096, "\ud800", None, 5, b"1"])
+def test_a_value_is_refused(text: Any) -> None:
+    with pytest.raises(InvalidValueError) as raised:
+        _native.modify("pycgroup-none", "memory", [("memory.limit_in_bytes", text)])
+    assert raised.value.setting == "memory.limit_in_bytes"
+
+
+@pytest.mark.parametrize("controller", ["", "nonsense", "x" * 32, "a\0", "\ud800", None, 5, b"memory"])
+def test_a_controller_is_refused(controller: Any) -> None:
+    with pytest.raises(UnavailableError):
+        _native.mount_point(controller)
+
+
 def test_a_group_with_groups_below_is_busy(made: str) -> None:
     _native.create(f"{made}/below", "memory")
     with pytest.raises(GroupBusyError) as raised:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import build_libcgroup
 import pycgroup
 from pycgroup import _codes, _log, _native
-from pycgroup.errors import InvalidNameError, InvalidValueError, UnavailableError
+from pycgroup.errors import InvalidNameError
 from tests.support.capabilities import needs
 
 PACKAGE = Path(pycgroup.__file__).parent
@@ -153,25 +153,3 @@ def test_levels_are_those_of_logging(caplog: pytest.LogCaptureFixture) -> None:
         ("DEBUG", "debug"),
         ("WARNING", "3 more lines of libcgroup are lost"),
     ]
-
-
-@pytest.mark.parametrize("values", [[("a/b", "1")], [("..", "1")], [("", "1")], [("a\n", "1")], [(None, "1")]])
-@needs("memory")
-def test_a_file_name_is_refused(values: Any) -> None:
-    with pytest.raises(InvalidNameError):
-        _native.modify("pycgroup-none", "memory", values)
-
-
-@pytest.mark.parametrize("text", ["", "1\n2", "1\0", "x" * 4096, "\ud800", None, 5, b"1"])
-@needs("memory")
-def test_a_value_is_refused(text: Any) -> None:
-    with pytest.raises(InvalidValueError) as raised:
-        _native.modify("pycgroup-none", "memory", [("memory.limit_in_bytes", text)])
-    assert raised.value.setting == "memory.limit_in_bytes"
-
-
-@pytest.mark.parametrize("controller", ["", "nonsense", "x" * 32, "a\0", "\ud800", None, 5, b"memory"])
-@needs("memory")
-def test_a_controller_is_refused(controller: Any) -> None:
-    with pytest.raises(UnavailableError):
-        _native.mount_point(controller)
