@@ -208,10 +208,14 @@ def test_table_has_a_row_per_mode_and_the_reasons_of_skips(tmp_path: Path) -> No
     assert lines[3].split() == ["v2", "6.1.0-50-amd64", "-", "-", "-", "12", "ok"]
 
 
-def test_details_show_failures_and_the_end_of_the_log(tmp_path: Path) -> None:
+def test_details_name_the_tests_that_failed(tmp_path: Path) -> None:
+    lines = report.details(result(1, report.parse(JUNIT), tmp_path)).splitlines()
+    assert lines[1:] == ["kernel.test_a::test_bad: assert 1 == 2", "kernel.test_a::test_setup: failed on setup"]
+
+
+def test_details_show_the_end_of_the_log_where_no_test_failed(tmp_path: Path) -> None:
     (tmp_path / "output.log").write_text("".join(f"line {number}\n" for number in range(99)))
-    text = report.details(result(1, report.parse(JUNIT), tmp_path))
-    assert "kernel.test_a::test_bad: assert 1 == 2" in text
+    text = report.details(result(2, None, tmp_path))
     assert text.splitlines()[-report.TAIL :] == [f"line {number}" for number in range(99 - report.TAIL, 99)]
 
 

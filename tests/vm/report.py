@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.vm.modes import Mode
 
 HEADING = f"{'mode':<22} {'kernel':<21} {'passed':>6} {'failed':>6} {'skipped':>7} {'seconds':>7}  outcome"
-TAIL = 40  # lines of a log
+TAIL = 60  # lines of a log
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,13 @@ def table(results: list[Result]) -> str:
 
 
 def details(result: Result) -> str:
-    """Return what one needs to see of a mode that is not ok: its failures, and the end of its log or console."""
+    """Return what one needs to see of a mode that is not ok: its failures or, where none says why, the logs' ends."""
     lines = [f"== {result.mode.name}: {result.outcome}; everything is in {result.exchange}"]
-    if result.tests:
-        lines += [f"{name}: {reason}" for name, reason in result.tests.failed]
-    log = "console.log" if result.ended.status is None else "output.log"
-    return "\n".join([*lines, f"-- the end of {log}:", tail(result.exchange / log)])
+    if result.tests and result.tests.failed:
+        return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in result.tests.failed)])
+    for log in ("output.log", "console.log") if result.ended.status is None else ("output.log",):
+        lines += [f"-- the end of {log}:", tail(result.exchange / log)]
+    return "\n".join(lines)
 
 
 def tail(path: Path) -> str:
