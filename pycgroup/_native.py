@@ -198,8 +198,9 @@ class _Group:
 
     def write(self, function: str, *arguments: Any) -> None:
         """Call what writes the values, and bring to light what 3.x hides."""
-        hiding = library_version() >= (3,)
-        if hiding and _load().lib.cgroup_get_last_errno() == errno.EOPNOTSUPP:
+        lib = _load().lib
+        hiding = hasattr(lib, "cgroup_version")  # 3.x has it
+        if hiding and lib.cgroup_get_last_errno() == errno.EOPNOTSUPP:
             self._forget_errno()
         self.call(function, *arguments)
         if hiding:
