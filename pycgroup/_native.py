@@ -285,7 +285,8 @@ def _call(function: str, *arguments: Any) -> Any:
 def _find_mount_point(controller: str) -> str:
     _initialise()
     plain = isinstance(controller, str) and controller.isascii() and "\0" not in controller
-    if not plain or len(controller) > _LONGEST_CONTROLLER:
+    # Where v2 has controllers, "cgroup" counts as one: 2.0.2 then does nothing and says 0, 3.x makes an empty group.
+    if not plain or len(controller) > _LONGEST_CONTROLLER or controller.startswith("cgroup"):
         raise UnavailableError(f"{controller!r} is not the name of a controller")
     ffi, lib = _load().ffi, _load().lib
     text = ffi.new("char **")
