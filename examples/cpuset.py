@@ -31,7 +31,7 @@ def work() -> None:
 
 
 c = Cgroup.CPUSET(args.group)
-parent = Cgroup.CPUSET(os.path.dirname(c.group_name) or "/")
+parent = Cgroup.CPUSET(os.path.dirname(args.group.strip("/")) or "/")
 there = parent.effective_cpus
 
 c.cpus = {min(there)}
