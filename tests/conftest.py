@@ -5,13 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 
 from tests.support import capabilities, groups, machine
 
+# The same examples in every run, and no time limit: an emulated guest is many times slower than this machine.
+hypothesis.settings.register_profile("pycgroup", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("pycgroup")
+
 _required = pytest.StashKey[set[str]]()
-_before = pytest.StashKey[frozenset[str]]()
+_before = pytest.StashKey[list[str]]()
 _suspects = pytest.StashKey[dict[str, str]]()
+_enabled = pytest.StashKey[dict[machine.Hierarchy, frozenset[str]]]()
 _left = pytest.StashKey[list[str]]()
 
 
@@ -32,8 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
         known = ", ".join(capabilities.names())
         raise pytest.UsageError(f"--require: unknown capability {', '.join(unknown)}; known: {known}")
     config.stash[_required] = required
-    config.stash[_before] = frozenset(machine.groups())
+    config.stash[_before] = list(machine.groups())
     config.stash[_suspects] = {}
+    config.stash[_enabled] = {each: machine.subtree_control(each) for each in machine.hierarchies()}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -70,8 +77,12 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
 
 
 def _new_groups(config: pytest.Config) -> list[str]:
-    found = sorted(set(machine.groups()) - config.stash[_before])
-    return [directory for directory in found if not groups.made_by_another_session(directory)]
+    before = config.stash[_before]
+    return [
+        directory
+        for directory in sorted(set(machine.groups()).difference(before))
+        if not groups.made_by_another_session(directory)
+    ]
 
 
 @pytest.hookimpl(trylast=True)
@@ -79,6 +90,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a session that leaves a group behind."""
     left = _new_groups(session.config)
     session.config.stash[_left] = left
+    for hierarchy, before in session.config.stash[_enabled].items():
+        machine.restore_subtree_control(hierarchy, before)
     if left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

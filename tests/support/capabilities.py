@@ -11,6 +11,7 @@ failure. Names:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes.util
 import functools
 import importlib.util
@@ -105,7 +106,7 @@ def _missing_file(name: str, controller: str, version: int | None) -> str | None
         return reason
     hierarchy = machine.hierarchy_of(controller, version)
     assert hierarchy is not None
-    file = name.split(":")[0]
+    file = name.partition(":")[0]
     return None if file in fresh_files(hierarchy, controller) else f"this kernel offers no {file}"
 
 
@@ -115,24 +116,30 @@ def fresh_files(hierarchy: machine.Hierarchy, controller: str) -> tuple[str, ...
     base = machine.base(hierarchy)
     if base is None:
         return f"this user can make no group in {hierarchy.mount}"
-    group = hierarchy.directory(f"{base}/{machine.PREFIX}test-{os.getpid()}-probe")
+    parent = hierarchy.directory(base)
     try:
-        _enable(hierarchy, base, controller)
-        os.mkdir(group)
+        with _enabled(hierarchy, parent, controller):
+            group = f"{parent}/{machine.PREFIX}test-{os.getpid()}-probe"
+            os.mkdir(group)
+            try:
+                return tuple(sorted(os.listdir(group)))
+            finally:
+                os.rmdir(group)
     except OSError as error:
-        return f"a group with {controller} cannot be made in {hierarchy.directory(base)}: {error.strerror}"
-    try:
-        return tuple(sorted(os.listdir(group)))
-    finally:
-        os.rmdir(group)
+        return f"a group with {controller} cannot be made in {parent}: {error.strerror}"
 
 
-def _enable(hierarchy: machine.Hierarchy, base: str, controller: str) -> None:
+@contextlib.contextmanager
+def _enabled(hierarchy: machine.Hierarchy, parent: str, controller: str) -> Iterator[None]:
+    """Have the children of a v2 group get a controller, for a while where they did not get it before."""
+    before = machine.subtree_control(hierarchy)
     wanted = machine.V2_NAMES[controller]
-    control = f"{hierarchy.directory(base)}/cgroup.subtree_control"
-    if hierarchy.version == 2 and wanted != machine.CORE and wanted not in machine.read(control).split():
-        with open(control, "w") as file:
-            file.write(f"+{wanted}")
+    if hierarchy.version == 2 and wanted != machine.CORE and wanted not in before:
+        machine.write(f"{parent}/cgroup.subtree_control", f"+{wanted}")
+    try:
+        yield
+    finally:
+        machine.restore_subtree_control(hierarchy, before)
 
 
 @capability("root")
@@ -207,7 +214,14 @@ def _tool(name: str, package: str) -> None:
     capability(name)(lambda: None if shutil.which(name) else f"{name} is not installed (package {package})")
 
 
-for _name, _package in {"cgget": "cgroup-tools", "cgexec": "cgroup-tools", "gcc": "gcc", "strace": "strace"}.items():
+_PACKAGES = {
+    "cgget": "cgroup-tools",
+    "cgexec": "cgroup-tools",
+    "gcc": "gcc",
+    "mkfs.ext4": "e2fsprogs",
+    "strace": "strace",
+}
+for _name, _package in _PACKAGES.items():
     _tool(_name, _package)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -41,9 +42,19 @@ def remove(directory: str) -> None:
 
 def _empty(directory: str) -> None:
     """Kill every process of a group and wait until the kernel has taken each out of it."""
-    while pids := [int(line) for line in machine.read(f"{directory}/cgroup.procs").split()]:
+    while pids := _processes(directory):
         for pid in pids:
             _kill(pid)
+
+
+def _processes(directory: str) -> list[int]:
+    try:
+        return [int(line) for line in machine.read(f"{directory}/cgroup.procs").split()]
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        # A threaded group of v2 shows its threads only; pidfd_open takes leaders, and those are among them.
+        return [int(line) for line in machine.read(f"{directory}/cgroup.threads").split()]
 
 
 def _kill(pid: int) -> None:

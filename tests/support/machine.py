@@ -25,7 +25,7 @@ V2_NAMES: dict[str, str | None] = {
     "hugetlb": "hugetlb",
     "net_cls": None,
     "net_prio": None,
-    "perf_event": None,
+    "perf_event": CORE,
     "rdma": "rdma",
     "misc": "misc",
 }
@@ -53,6 +53,15 @@ def read(path: str) -> str:
     """Return the text of a file."""
     with open(path) as file:
         return file.read()
+
+
+def write(path: str, text: str) -> None:
+    """Write a file with a single write."""
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
 
 
 def _unescape(field: str) -> str:
@@ -116,6 +125,20 @@ def base(hierarchy: Hierarchy) -> str | None:
     own = group_of(hierarchy).split("/")
     ancestors = ["/".join(own[:length]) for length in range(len(own), 0, -1)]
     return next((each for each in ["", *ancestors] if _takes_groups(hierarchy, each)), None)
+
+
+def subtree_control(hierarchy: Hierarchy) -> frozenset[str]:
+    """Return the controllers that the groups of tests get on v2."""
+    place = base(hierarchy)
+    if hierarchy.version == 1 or place is None:
+        return frozenset()
+    return frozenset(read(f"{hierarchy.directory(place)}/cgroup.subtree_control").split())
+
+
+def restore_subtree_control(hierarchy: Hierarchy, before: frozenset[str]) -> None:
+    """Take back what was enabled since: creating a group enables controllers above it and leaves them so."""
+    for name in subtree_control(hierarchy) - before:
+        write(f"{hierarchy.directory(base(hierarchy) or '')}/cgroup.subtree_control", f"-{name}")
 
 
 def groups() -> Iterator[str]:

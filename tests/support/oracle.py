@@ -35,11 +35,7 @@ def read(controller: str, name: str, file: str) -> str:
 
 def write(controller: str, name: str, file: str, text: str) -> None:
     """Write a control file with a single write."""
-    descriptor = os.open(f"{directory(controller, name)}/{file}", os.O_WRONLY)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
+    machine.write(f"{directory(controller, name)}/{file}", text)
 
 
 def pids(controller: str, name: str) -> set[int]:

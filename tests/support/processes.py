@@ -5,15 +5,21 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
+Running = AbstractContextManager[subprocess.Popen[str]]
+
+ROOT = Path(__file__).parents[2]
 NOBODY = 65534
+PATIENCE = 120.0  # seconds after which a forked child hangs; an emulated guest is slow
 
 _ENTER = """
 while [ "$1" != -- ]; do
@@ -86,6 +92,8 @@ def forked(function: Callable[[], Any], uid: int | None = None) -> Any:
         _answer(function, uid, writer)
     os.close(writer)
     with open(reader, "rb") as pipe:
+        if not select.select([pipe], [], [], PATIENCE)[0]:
+            os.kill(pid, signal.SIGKILL)
         answer = pipe.read()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert answer, f"the child ended with {signal.Signals(-status).name if status < 0 else status} and said nothing"
@@ -109,3 +117,12 @@ def _answer(function: Callable[[], Any], uid: int | None, writer: int) -> None:
     with open(writer, "wb") as pipe:
         pipe.write(answer)
     os._exit(0)
+
+
+def script(code: str, *arguments: str, options: Sequence[str] = ()) -> str:
+    """Run Python code in an interpreter of its own and return what it prints; it must print nothing on stderr."""
+    command = [sys.executable, *options, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=10 * PATIENCE)
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
+    assert not done.stderr, done.stderr
+    return done.stdout
