@@ -26,6 +26,7 @@ Unique = Callable[..., str]
 
 
 @needs("devices", version=1)
+@needs("root")
 def test_devices_are_allowed_and_denied(unique: Unique) -> None:
     name = unique("devices")
     with Cgroup.DEVICES(name) as devices:
@@ -58,6 +59,7 @@ def test_a_denied_device_cannot_be_opened(unique: Unique) -> None:
 
 
 @needs("devices", version=1)
+@needs("root")
 @pytest.mark.parametrize("rule", ["nonsense", "c 1:3", "", None, 5, b"a", "a\na"])
 def test_a_rule_that_is_none(unique: Unique, rule: object) -> None:
     with Cgroup.DEVICES(unique("devices")) as devices:

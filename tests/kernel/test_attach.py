@@ -153,7 +153,7 @@ def test_what_is_no_process_id(made: str, method: str, pid: object) -> None:
     assert oracle.pids("memory", made) == set()
 
 
-@pytest.mark.parametrize("method", ["attach", "attach_thread", "detach"])
+@pytest.mark.parametrize("method", ["attach", "attach_thread", pytest.param("detach", marks=needs("root"))])
 def test_a_process_that_has_ended(made: str, method: str) -> None:
     pid = dead_pid()
     with pytest.raises(NoSuchProcessError, match=str(pid)) as caught:
@@ -248,6 +248,7 @@ def test_detach_goes_to_the_root_where_that_is_not_known(made: str, gone: bool) 
         assert oracle.group_of("memory", child.pid) == ""
 
 
+@needs("root")
 def test_a_forked_child_is_not_taken_for_its_parent(made: str) -> None:
     """What the parent knows of where it was does not lead the child astray."""
     oracle.make("memory", f"{made}/home")

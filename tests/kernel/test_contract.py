@@ -244,8 +244,14 @@ def takes_values(each: Declared) -> bool:
     return bool(each.setting.writable) and not only_reads
 
 
+# What depends on the group above: a parent that is exclusive too, has real-time runtime, holds no domain groups.
+BELOW_THE_ROOT = {"cgroup.type", "cpu.rt_runtime_us", "cpuset.cpu_exclusive", "cpuset.mem_exclusive"}
+
+
 def both_ways(each: Declared) -> bool:
-    return readable(each) and takes_values(each)
+    hierarchy = machine.hierarchy_of(each.controller)
+    at_the_top = hierarchy is None or machine.base(hierarchy) == ""
+    return readable(each) and takes_values(each) and (at_the_top or each.file not in BELOW_THE_ROOT)
 
 
 FIRST = {

@@ -37,7 +37,7 @@ def pytest_in(folder: Path, code: str, *options: str) -> subprocess.CompletedPro
             "test_it.py",
         ],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])},
         capture_output=True,
         text=True,
         timeout=120,

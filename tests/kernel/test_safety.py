@@ -224,6 +224,7 @@ def test_any_device_map_is_taken_or_refused_by_type(unique: Unique, value: Any) 
             assert blkio.throttle_read_bps_device == {}
 
 
+@needs("root")
 @needs("devices", version=1)
 @on_one_group
 @given(value=nested)
