@@ -17,6 +17,7 @@ from __future__ import annotations
 # ruff: noqa: T201 - it is a program
 import argparse
 import fcntl
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,26 +62,41 @@ def the_only_run() -> Iterator[None]:
         yield
 
 
-def prepare(selected: list[Mode]) -> None:
-    """Make the guests' roots if need be and bring the project in them up to date."""
+def prepare(mode: Mode) -> None:
+    """Make the mode's root if need be and bring the project in it up to date."""
     roots.install_host_programs()
-    for release in dict.fromkeys(mode.release for mode in selected):
-        roots.prepare(release)
-        project.install(release)
+    roots.prepare(mode.release)
+    project.install(mode.release)
+
+
+def show(result: report.Result) -> None:
+    """Print a mode's row and, where it is not ok, why; of a command that is no test run its output."""
+    if result.outcome != "ok":
+        print(report.details(result))
+    elif result.tests is None:
+        print((result.exchange / "output.log").read_text(errors="replace"), end="")
+    print(report.row(result), flush=True)
 
 
 def matrix(selected: list[Mode], command: list[str], timeout: float) -> int:
     """Run the modes one after the other; return the exit status, 1 where a mode is not ok."""
     results = []
     for mode in selected:
-        print(f"{mode.name} ...", flush=True)
-        results.append(run(mode, command, timeout))
-        if results[-1].tests is None and results[-1].outcome == "ok":
-            print((results[-1].exchange / "output.log").read_text(errors="replace"), end="")
-        print(report.row(results[-1]), flush=True)
-    failed = [result for result in results if result.outcome != "ok"]
-    print("", *map(report.details, failed), report.table(results), sep="\n")
-    return 1 if failed else 0
+        with the_only_run():
+            prepare(mode)
+            print(f"{mode.name} ...", flush=True)
+            results.append(run(mode, command, timeout))
+            show(results[-1])
+    print("", report.table(results), sep="\n")
+    return 0 if all(result.outcome == "ok" for result in results) else 1
+
+
+def prepare_all(selected: list[Mode]) -> int:
+    """Make what the modes need; return the exit status."""
+    with the_only_run():
+        for mode in selected:
+            prepare(mode)
+    return 0
 
 
 def arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -107,9 +123,8 @@ def main(argv: list[str]) -> int:
         for mode in options.modes:
             print(f"{mode.name:<22} {mode.release.suite:<9} requires {' '.join(mode.requires)}")
         return 0
-    with the_only_run():
-        prepare(options.modes)
-        return 0 if options.prepare else matrix(options.modes, command, options.timeout)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files go
+    return prepare_all(options.modes) if options.prepare else matrix(options.modes, command, options.timeout)
 
 
 if __name__ == "__main__":
