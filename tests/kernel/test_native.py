@@ -226,35 +226,38 @@ def test_whole_lives_in_eight_threads(made: str) -> None:
         assert list(pool.map(live, range(8))) == [None] * 8
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_a_forked_child_can_go_on_while_threads_are_busy(made: str) -> None:
-    done = threading.Event()
-
-    def busy(number: int) -> None:
-        while not done.is_set():
-            _native.create(f"{made}/{number}", "memory")
-            _native.delete(f"{made}/{number}", "memory")
-
-    def live() -> str:
-        _native.create(f"{made}/child", "memory", [(LIMIT, "8M")])
-        limit = oracle.read("memory", f"{made}/child", LIMIT)
-        _native.delete(f"{made}/child", "memory")
-        return limit
-
-    with ThreadPoolExecutor(2) as pool:
-        futures = [pool.submit(busy, number) for number in range(2)]
-        try:
-            for _ in range(50):
-                assert processes.forked(live) == str(8 << 20)
-        finally:
-            done.set()
-        assert [future.result() for future in futures] == [None, None]
-
-
 def python(code: str, *before: str) -> str:
     """Run code in a new process and return what it prints."""
     command = [*before, sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+
+
+def test_a_forked_child_can_go_on_while_threads_are_busy(made: str) -> None:
+    code = f"""
+        import os, threading
+        from pycgroup import _native
+        top, done = {made!r}, threading.Event()
+
+        def busy(number):
+            while not done.is_set():
+                live(f"{{top}}/{{number}}")
+
+        def live(name):
+            _native.create(name, "memory", [("memory.limit_in_bytes", "8M")])
+            _native.delete(name, "memory")
+
+        threads = [threading.Thread(target=busy, args=(number,)) for number in range(2)]
+        for thread in threads: thread.start()
+        for _ in range(50):
+            if not (pid := os.fork()):
+                live(f"{{top}}/child")
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+        done.set()
+        for thread in threads: thread.join()
+        print("done")
+    """
+    assert python(code) == "done\n"
 
 
 def test_a_child_forked_during_the_start_does_not_hang() -> None:
