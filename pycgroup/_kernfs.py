@@ -34,7 +34,7 @@ _CLASSES: dict[int, type[CgroupError]] = {
     errno.EROFS: PermissionDeniedError,
     errno.EBUSY: GroupBusyError,
     errno.ENOTEMPTY: GroupBusyError,
-    errno.ENODEV: GroupNotFoundError,
+    errno.ENODEV: GroupNotFoundError,  # it was removed while the file was open
     errno.ESRCH: NoSuchProcessError,
     errno.EINVAL: InvalidValueError,
     errno.ERANGE: InvalidValueError,
@@ -108,7 +108,7 @@ def error(
     kind = _kind(number, directory, setting)
     said = f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
     if kind is GroupNotFoundError:
-        said, hint = "the group does not exist", hint or "create() makes it"
+        said, hint = "the group does not exist", "create() makes it"
     elif kind is UnsupportedSettingError:
         said = "this kernel does not offer the file"
     hint = hint or _REMEDIES.get(number, "")

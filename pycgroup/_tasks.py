@@ -28,18 +28,31 @@ def inside(directory: str, process_directory: str | None) -> bool:
     return process_directory is not None and f"{process_directory}/".startswith(f"{directory}/")
 
 
-def first_missing(directory: str) -> str:
-    """Return the topmost directory of a path that does not exist yet."""
+def make(directory: str) -> str:
+    """Make a group's directory and the missing ones above it; return the topmost that was made. Raises OSError."""
+    try:
+        os.mkdir(directory)
+    except FileNotFoundError:
+        return _make_with_parents(directory)
+    return directory
+
+
+def _make_with_parents(directory: str) -> str:
+    first = _first_missing(directory)
+    try:
+        os.makedirs(os.path.dirname(directory), exist_ok=True)
+        os.mkdir(directory)
+    except OSError:
+        unmake(os.path.dirname(directory), first)
+        raise
+    return first
+
+
+def _first_missing(directory: str) -> str:
     missing = directory
     while not os.path.isdir(parent := os.path.dirname(missing)):
         missing = parent
     return missing
-
-
-def make(directory: str) -> None:
-    """Make a group's directory and the missing ones above it. Raises OSError."""
-    os.makedirs(os.path.dirname(directory), exist_ok=True)
-    os.mkdir(directory)
 
 
 def unmake(directory: str, first: str) -> None:

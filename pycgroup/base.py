@@ -15,7 +15,6 @@ from .errors import (
     GroupNotFoundError,
     InvalidNameError,
     InvalidValueError,
-    UnavailableError,
 )
 from .members import Members
 from .settings import Setting, apply
@@ -62,20 +61,19 @@ class Controller(Members):
 
         A value that the kernel refuses leaves no group behind. Raises GroupExistsError, unless another controller's
         object of this process made the directory that both share; InvalidValueError, PermissionDeniedError and
-        GroupBusyError by what the kernel said. On v1 libcgroup sets the values.
+        GroupBusyError by what the kernel said.
         """
         self._staged.update(self._checked(values))
         if self._path == "/":
             raise InvalidNameError(f"{self._label()}: the root of a hierarchy is always there")
-        first = _tasks.first_missing(self.path)
+        # cgroup_create_cgroup says 0 for a group that exists, so that two could believe to have made it; 3.x removes it
+        # where a value is refused, with its tasks going to the parent, and hides what the kernel answers with
+        # EOPNOTSUPP; and it takes 5 times as long as the files.
         try:
-            # cgroup_create_cgroup says 0 for a group that exists, and where a value is refused 3.x removes it even so,
-            # with its tasks going to the parent: the directory is made here, where only one can have made it.
-            _tasks.make(self.path)
+            first = _tasks.make(self.path)
         except FileExistsError as cause:
             self._share(cause)
         except OSError as cause:
-            _tasks.unmake(self.path, first)
             raise self._failed(cause, "create it") from cause
         else:
             self._fill(first)
@@ -92,37 +90,18 @@ class Controller(Members):
         if type(self) in _made.get(self.path, {type(self)}):
             message = f"{self._label()}: cannot create it: it exists; modify() changes it"
             raise GroupExistsError(message, group=self.path, errno=errno.EEXIST) from cause
-        self._place.hierarchy.enable(self.path, self._place.controller)
+        self._place.hierarchy.enable(self.path, self._place.controller, self.path)
         self._apply_staged()
 
     def _fill(self, first: str) -> None:
         """Enable the controller in a new group and apply what is staged; if that fails, remove it again."""
         try:
-            self._place.hierarchy.enable(self.path, self._place.controller)
-            if not self._filled_by_libcgroup():
-                apply(self, self._staged)
+            self._place.hierarchy.enable(self.path, self._place.controller, first)
+            apply(self, self._staged)
         except BaseException:
             _tasks.unmake(self.path, first)
             raise
         self._staged.clear()
-
-    def _filled_by_libcgroup(self) -> bool:
-        """Set what is staged with libcgroup; return whether all of it went well."""
-        place = self._place
-        if not place.hierarchy.by_libcgroup or not self._staged:
-            return False
-        files = [(setting.file(self, place), value) for setting, value in self._staged.items()]
-        texts = [(file.name, file.encode(place.prefix, value)) for file, value in files]
-        if not all(_native.fits(text) for _, text in texts):
-            return False
-        try:
-            _native.modify(self._path, place.controller, texts)
-        except UnavailableError:
-            raise
-        except CgroupError:
-            # It stops at the first refusal without naming it: the files will tell.
-            return False
-        return True
 
     def modify(self, **values: Any) -> None:
         """Apply what is staged and several values at once, in an order that the kernel accepts.
@@ -131,9 +110,10 @@ class Controller(Members):
         names it and says in a note which were applied. Raises GroupNotFoundError, InvalidValueError,
         UnsupportedSettingError, PermissionDeniedError.
         """
-        self._staged.update(self._checked(values))
+        given = self._checked(values)
         if not self.exists():
             raise GroupNotFoundError(f"{self._label()}: it does not exist; create() makes it", group=self.path)
+        self._staged.update(given)
         self._apply_staged()
 
     def attach(self, pid: int | None = None) -> None:
@@ -149,8 +129,9 @@ class Controller(Members):
     def _apply_staged(self) -> None:
         # cgroup_modify_cgroup stops at the first refusal without naming it, reports some as success (3.x), and takes
         # 5 times as long as the file.
+        # What the kernel refuses is not kept: on a group that exists nothing is pending after an error.
         staged, self._staged = self._staged, {}
-        apply(self, staged)
+        apply(self, staged, note=True)
 
     def delete(self, tasks: Literal["move", "kill", "refuse"] = "move", *, recursive: bool = False) -> None:
         """Remove the group; `recursive` removes the groups below it too.
@@ -236,8 +217,14 @@ class Controller(Members):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Move the calling process out, and delete the group if the entry created it."""
-        created = self._entries.pop()
-        if os.path.isdir(self.path):
+        if self._entries.pop():
+            self._delete_after_use()
+        elif os.path.isdir(self.path):
             self._leave()
-        if created:
+
+    def _delete_after_use(self) -> None:
+        try:
+            self.delete("refuse", recursive=True)
+        except GroupBusyError:
+            self._leave()
             self.delete(recursive=True)

@@ -39,6 +39,8 @@ class Codec(Generic[T, V]):
     takes: str = ""
     #: Whether encode() needs the text that the file has now.
     reads_current: ClassVar[bool] = False
+    #: Whether its values name devices, which the kernel may not know (ENODEV).
+    of_devices: ClassVar[bool] = False
 
     def decode(self, text: str) -> T:
         """Return the value that the file's text stands for."""

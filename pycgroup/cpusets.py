@@ -10,6 +10,8 @@ from .codecs import Codec, refuse, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
+    from typing import Self
 
 _WANTED = "a list of CPUs or nodes such as '0-2,5', an int, or a set of ints"
 # More than any kernel has (NR_CPUS is at most 8192): a typing error must not fill the memory.
@@ -20,6 +22,22 @@ class CpuSet(frozenset[int]):
     """A set of CPU or node numbers that prints as the kernel writes it."""
 
     __slots__ = ()
+
+    def __new__(cls, numbers: str | Iterable[int] = ()) -> Self:
+        """Make a set of numbers, or of a list as the kernel writes it. Raises ValueError."""
+        return super().__new__(cls, _parsed(numbers) if isinstance(numbers, str) else numbers)
+
+    def __and__(self, other: AbstractSet[object]) -> CpuSet:
+        return CpuSet(super().__and__(other))
+
+    def __or__(self, other: AbstractSet[int]) -> CpuSet:  # type: ignore[override]  # numbers only
+        return CpuSet(super().__or__(other))
+
+    def __sub__(self, other: AbstractSet[object]) -> CpuSet:
+        return CpuSet(super().__sub__(other))
+
+    def __xor__(self, other: AbstractSet[int]) -> CpuSet:  # type: ignore[override]  # numbers only
+        return CpuSet(super().__xor__(other))
 
     def __str__(self) -> str:
         numbers = sorted(self)
@@ -33,7 +51,11 @@ class CpuSet(frozenset[int]):
     @classmethod
     def parse(cls, text: str) -> CpuSet:
         """Return the set that a list such as '0-2,5' or '0-31:2/4' stands for; empty text is the empty set."""
-        return cls(number for part in text.strip().split(",") if text.strip() for number in _numbers(part.strip()))
+        return cls(_parsed(text))
+
+
+def _parsed(text: str) -> Iterable[int]:
+    return (number for part in text.strip().split(",") if text.strip() for number in _numbers(part.strip()))
 
 
 def _numbers(part: str) -> Iterable[int]:

@@ -54,6 +54,7 @@ class PerDevice(Codec["FrozenMap[str, Amount]", "MapLike"]):
     """A line `device number` per device; `no_limit` is the text that takes a device's limit away."""
 
     reads_current: ClassVar[bool] = True
+    of_devices: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -121,6 +122,7 @@ class ResourceMap(Codec["FrozenMap[str, FrozenMap[str, Amount]]", "Mapping[str, 
     """Lines of `device key=number key=number` with 'max' for no limit: `rdma.max`, `io.max` as a whole."""
 
     takes = "{device: {key: number or UNLIMITED}} or text; reads as a frozen mapping"
+    of_devices: ClassVar[bool] = True
 
     def __init__(self, name: Callable[[object], str] = word, parse: Callable[[Any], Amount] = amount) -> None:
         self._name, self._parse = name, parse
@@ -129,13 +131,13 @@ class ResourceMap(Codec["FrozenMap[str, FrozenMap[str, Amount]]", "Mapping[str, 
         rows = (line.split() for line in text.splitlines())
         return FrozenMap({row[0]: FrozenMap(dict(map(self._pair, row[1:]))) for row in rows if row})
 
-    def _pair(self, word: str) -> tuple[str, Amount]:
-        key, _, number = word.partition("=")
-        return key, UNLIMITED if number == "max" else int(number)
+    def _pair(self, pair: str) -> tuple[str, Amount]:
+        key, _, number = pair.partition("=")
+        return key, self._parse(number)
 
     def encode(self, value: Mapping[str, Mapping[str, AmountLike]] | str, current: str = "") -> str:
         if isinstance(value, str):
-            return value
+            value = {key: dict(map(self._pair, pairs)) for key, *pairs in map(str.split, value.splitlines())}
         if not isinstance(value, Mapping):
             refuse(value, "a mapping such as {'8:0': {'rbps': 1000000}}")
         return "\n".join(f"{self._name(key)} {self._limits(limits)}" for key, limits in value.items())

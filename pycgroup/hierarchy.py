@@ -82,11 +82,12 @@ class Hierarchy:
         """Return whether a group exists and has the controller's files."""
         raise NotImplementedError
 
-    def enable(self, directory: str, controller: str) -> None:
-        """Enable a controller for a group that exists, in all groups above it. Nothing is to do on v1.
+    def enable(self, directory: str, controller: str, first: str) -> None:
+        """Enable a controller for a group that exists, whose path was made from `first` on.
 
         Raises GroupBusyError, PermissionDeniedError, UnavailableError.
         """
+        raise NotImplementedError
 
     def member(self, paths: dict[str, str]) -> str | None:
         """Return a process's path in this hierarchy, from its memberships()."""
@@ -104,6 +105,15 @@ class V1(Hierarchy):
     # 20 us instead of a grace period of 7 to 15 ms.
     own_task_file = "tasks"
     by_libcgroup = True
+
+    def enable(self, directory: str, controller: str, first: str) -> None:
+        # A v1 cpuset begins empty, and a child can have only what its parent has: the groups above get all that theirs
+        # have, as on v2.
+        if "cpuset" not in self.controllers:
+            return
+        for parent in _between(first, os.path.dirname(directory)):
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                _kernfs.write(f"{parent}/{file}", _kernfs.read(f"{os.path.dirname(parent)}/{file}"))
 
     def serves(self, v1: str | None, v2: str | None) -> str | None:
         return v1 if v1 in self.controllers else None
@@ -127,14 +137,10 @@ class V2(Hierarchy):
     def serves(self, v1: str | None, v2: str | None) -> str | None:
         return v2 if v2 in self.controllers | _IMPLICIT else None
 
-    def enable(self, directory: str, controller: str) -> None:
-        if self.offers(directory, controller):
-            return
-        above = [self.path]
-        for part in os.path.dirname(directory)[len(self.path) :].split("/")[1:]:
-            above.append(f"{above[-1]}/{part}")
-        for parent in above:
-            self._enable_children(parent, controller)
+    def enable(self, directory: str, controller: str, first: str) -> None:
+        if not self.offers(directory, controller):
+            for parent in _between(self.path, os.path.dirname(directory)):
+                self._enable_children(parent, controller)
 
     def _enable_children(self, parent: str, controller: str) -> None:
         file = f"{parent}/cgroup.subtree_control"
@@ -155,8 +161,22 @@ class V2(Hierarchy):
             return os.path.isdir(directory)
         try:
             return controller in _kernfs.read(f"{directory}/cgroup.controllers").split()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as error:
+            if error.errno != errno.ENODEV:  # it has been removed just now
+                raise
+            return False
+
+
+def _between(top: str, bottom: str) -> list[str]:
+    """Return the directories of a path from the top down; none if the top is not above the bottom."""
+    if not f"{bottom}/".startswith(f"{top}/"):
+        return []
+    paths = [top]
+    for part in bottom[len(top) :].split("/")[1:]:
+        paths.append(f"{paths[-1]}/{part}")
+    return paths
 
 
 class Place:

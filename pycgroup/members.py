@@ -22,16 +22,15 @@ _REFUSED = {
 }
 _LAST_PID = 2**31 - 1
 
+#: Where processes were before attach(), by the directory that they were moved to and their id: objects of several
+#: controllers may share a directory.
+_before: dict[tuple[str, int], str] = {}
+
 
 class Members(View):
     """The processes and threads of a group, and the groups below it."""
 
-    __slots__ = ("_before",)
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        #: Where each process was before attach(), for detach().
-        self._before: dict[int, str] = {}
+    __slots__ = ()
 
     def attach(self, pid: int | None = None) -> None:
         """Move a process with all its threads into the group, by default the calling one.
@@ -43,7 +42,7 @@ class Members(View):
         before = here().directory(pid or "self", self._place.hierarchy)
         self._write_pid(self.path, pid)
         if before is not None and before != self.path:
-            self._before[pid or os.getpid()] = before
+            _before[self.path, pid or os.getpid()] = before
 
     def attach_thread(self, tid: int | None = None) -> None:
         """Move one thread into the group, by default the calling one; on v2 that takes a threaded group.
@@ -56,13 +55,15 @@ class Members(View):
     def detach(self, pid: int | None = None) -> None:
         """Move a process back to where it was before attach(), or to the root where that is not known or gone.
 
-        Raises NoSuchProcessError, PermissionDeniedError.
+        A process that is not in the group stays where it is. Raises NoSuchProcessError, PermissionDeniedError.
         """
         pid = _checked(pid, "process")
         root = self._place.hierarchy.path
-        before = self._before.pop(pid or os.getpid(), root)
+        before = _before.pop((self.path, pid or os.getpid()), None)
+        if before is None and here().directory(pid or "self", self._place.hierarchy) != self.path:
+            return
         try:
-            self._write_pid(before, pid)
+            self._write_pid(before or root, pid)
         except GroupNotFoundError:
             self._write_pid(root, pid)
 
@@ -77,8 +78,11 @@ class Members(View):
 
     def _leave(self) -> None:
         """Move the calling process out if it is in the group or below it."""
-        if _tasks.inside(self.path, here().directory("self", self._place.hierarchy)):
+        directory = here().directory("self", self._place.hierarchy)
+        if directory == self.path:
             self.detach()
+        elif _tasks.inside(self.path, directory):
+            self._write_pid(_before.get((self.path, os.getpid()), self._place.hierarchy.path), None)
 
     def pids(self) -> list[int]:
         """Return the processes in the group, without those of its children, sorted.
@@ -106,6 +110,11 @@ class Members(View):
             return [self._at(f"{self._path.rstrip('/')}/{name}") for name in _kernfs.children(self.path)]
         except OSError as cause:
             raise self._failed(cause, "list its children") from cause
+
+    @property
+    def parent(self) -> Self | None:
+        """The group above this one; None for the root."""
+        return None if self._path == "/" else self._at(os.path.dirname(self._path))
 
     def _at(self, name: str) -> Self:
         return type(self)(name)

@@ -10,6 +10,7 @@ something. A column left out means that this version has no such thing.
 from __future__ import annotations
 
 import errno
+import os
 
 from . import _kernfs
 from ._types import TYPE_CHECKING, Generic, T, V, overload
@@ -142,7 +143,8 @@ class Declaration(Generic[T, V]):
         try:
             text = file.text(place.prefix)
         except OSError as cause:
-            raise self.failed(cause, f"read {file.name}", group, place) from cause
+            name = os.path.basename(cause.filename or file.name)
+            raise self.failed(cause, f"read {name}", group, place) from cause
         try:
             return file.codec.decode(text)
         except (ValueError, LookupError) as cause:
@@ -195,6 +197,8 @@ class Writing(Declaration[T, V]):
         _kernfs.write(place.prefix + file.name, text)
 
     def _denied(self, cause: OSError, file: File[T, V], group: Holder, place: Place, value: object) -> CgroupError:
+        if cause.errno == errno.ENODEV and file.codec.of_devices:
+            return self.refused(ValueError(f"{value!r} names a device that does not exist"), group, place, value)
         return self.failed(cause, f"write {shown(value)} to {file.name}", group, place, value)
 
 
@@ -257,8 +261,9 @@ class Setting(Writing[T, V]):
     def check(self, group: Holder, value: V) -> None:
         """Raise InvalidValueError or UnsupportedSettingError unless the value can be written."""
         place = group._located or group._locate()
+        file = self.file(group, place)
         try:
-            self.file(group, place).codec.normal(value)
+            file.codec.normal(value)
         except (ValueError, UnsupportedSettingError) as refusal:
             raise self.refused(refusal, group, place, value) from None
 
@@ -273,30 +278,26 @@ class WriteOnly(Setting[T, V]):
         raise UnsupportedSettingError(message, setting=self.name)
 
 
-def apply(group: Holder, values: dict[Setting[Any, Any], Any]) -> None:
+def apply(group: Holder, values: dict[Setting[Any, Any], Any], *, note: bool = False) -> None:
     """Write several values in an order that the kernel accepts.
 
     Some settings bound each other (memsw is never below the limit, the burst never above the quota), and which to
     write first depends on the values now: those that the kernel refuses are tried again after the others. Where none
-    of the rest is accepted, the first refusal is raised, with a note on what has been applied.
+    of the rest is accepted, the first refusal is raised, if wanted with a note on what has been applied.
     """
-    pending, applied = list(values.items()), []
+    pending, applied = values, []
     while pending:
-        refused: list[tuple[Setting[Any, Any], Any]] = []
+        refused: dict[Setting[Any, Any], Any] = {}
         errors: list[CgroupError] = []
-        for setting, value in pending:
+        for setting, value in pending.items():
             try:
                 setting.write(group, value)
                 applied.append(setting.name)
             except CgroupError as error:
-                refused.append((setting, value))
+                refused[setting] = value
                 errors.append(error)
         if len(refused) == len(pending):
-            raise _noted(errors[0], applied)
+            if note and applied:
+                errors[0].add_note(f"already applied: {', '.join(applied)}")
+            raise errors[0]
         pending = refused
-
-
-def _noted(error: CgroupError, applied: list[str]) -> CgroupError:
-    if applied:
-        error.add_note(f"already applied: {', '.join(applied)}")
-    return error

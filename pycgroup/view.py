@@ -83,10 +83,10 @@ class View:
     @classmethod
     def _setting(cls, name: str) -> Setting[Any, Any]:
         """Return the declaration that an assignment by name is for. Raises UnsupportedSettingError."""
-        found = dict(_declarations(cls)).get(name)
+        found = getattr(cls, name, None)
         if isinstance(found, Setting):
             return found
-        if found is not None:
+        if isinstance(found, Declaration):
             raise ReadOnlySettingError(f"{cls.__name__}.{name} takes no value: {found.files}", setting=name)
         raise UnsupportedSettingError(f"{cls.__name__} has no setting {name!r}{_nearest(cls, name)}", setting=name)
 
@@ -110,8 +110,10 @@ class View:
         file = declared.columns[place.column]
         if file is None:
             return False
-        where = place.prefix if os.path.isdir(place.directory) else f"{place.hierarchy.path}/"
-        return os.path.exists(where + declared.file(self, place).name) or where != place.prefix
+        if not os.path.isdir(place.directory):
+            return True
+        file = declared.file(self, place)
+        return all(os.path.exists(place.prefix + name) for name in (file.name, file.beside or file.name))
 
     def __dir__(self) -> list[str]:
         try:
