@@ -218,7 +218,7 @@ def test_a_group_offers_what_its_parent_enables(unified: hierarchy.V2, root: Pat
 
 
 def test_a_controller_is_enabled_along_the_path(unified: hierarchy.V2, root: Path) -> None:
-    unified.enable(f"{root}/a/b/c", "memory")
+    unified.enable(f"{root}/a/b/c", "memory", "")
     written = {
         group: (root / group / "cgroup.subtree_control").read_text().strip() for group in (".", "a", "a/b", "a/b/c")
     }
@@ -226,8 +226,8 @@ def test_a_controller_is_enabled_along_the_path(unified: hierarchy.V2, root: Pat
 
 
 def test_a_controller_that_is_enabled_is_not_enabled_again(unified: hierarchy.V2, root: Path) -> None:
-    unified.enable(f"{root}/a", "pids")
-    unified.enable(f"{root}/a/b", "pids")
+    unified.enable(f"{root}/a", "pids", "")
+    unified.enable(f"{root}/a/b", "pids", "")
     assert (root / "cgroup.subtree_control").read_text() == "pids\n"
     assert (root / "a/cgroup.subtree_control").read_text() == "+pids"
     assert (root / "a/b/cgroup.subtree_control").read_text() == "\n"
@@ -236,7 +236,7 @@ def test_a_controller_that_is_enabled_is_not_enabled_again(unified: hierarchy.V2
 def test_a_path_that_cannot_be_enabled(unified: hierarchy.V2, root: Path) -> None:
     (root / "a/cgroup.subtree_control").unlink()
     with pytest.raises(CgroupError, match=r"cannot enable memory for the children of .*/a"):
-        unified.enable(f"{root}/a/b", "memory")
+        unified.enable(f"{root}/a/b", "memory", "")
 
 
 def test_a_hierarchy_shows_itself() -> None:
