@@ -220,9 +220,15 @@ class _Group:
         if _load().lib.cgroup_get_last_errno() == errno.EOPNOTSUPP:
             raise _CallError(_load().lib.ECGOTHER, errno.EOPNOTSUPP)
         for setting, text in self._values:
-            if not os.stat(f"{self.directory}/{setting}").st_mode & 0o200:
+            if not self._mode(setting, text) & 0o200:
                 message = f"{self.attempt}: {setting} is read-only"
                 raise ReadOnlySettingError(message, group=self.name, setting=setting, value=text)
+
+    def _mode(self, setting: str, text: str) -> int:
+        try:
+            return os.stat(f"{self.directory}/{setting}").st_mode
+        except OSError as cause:  # somebody has removed the group meanwhile
+            raise self._by_errno(cause.errno or 0, setting, text) from cause
 
     def refuse_root(self) -> None:
         """Raise for a hierarchy's root: to create it overruns a buffer on v2, to delete it does nothing and says 0."""

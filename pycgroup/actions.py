@@ -19,6 +19,7 @@ class EventFile(Declaration[str, str]):
     """A control file that is there to be watched: it takes event registrations, and neither reads nor takes values."""
 
     readable = False
+    use = "To be watched, not read."
 
     @overload
     def __get__(self, group: None, owner: type) -> Self: ...
@@ -35,6 +36,7 @@ class Command(Writing[T, V]):
     """A write-only control file that makes the kernel do something: a method that takes the value."""
 
     readable = False
+    use = "A method that takes the value."
 
     @overload
     def __get__(self, group: None, owner: type) -> Self: ...
@@ -58,6 +60,7 @@ class Trigger(Writing[str, str]):
     """A write-only control file that makes the kernel do one thing: a method without arguments."""
 
     readable = False
+    use = "A method without arguments."
 
     def __init__(
         self,
@@ -71,6 +74,11 @@ class Trigger(Writing[str, str]):
     ) -> None:
         super().__init__(codec, v1=v1, v2=v2, doc=doc, needs=needs)
         self._writes = writes
+
+    @property
+    def takes(self) -> str:
+        """Nothing."""
+        return ""
 
     @overload
     def __get__(self, group: None, owner: type) -> Self: ...

@@ -73,6 +73,8 @@ class Declaration(Generic[T, V]):
     #: Whether it takes values, and whether it gives them.
     writable: ClassVar[bool] = False
     readable: ClassVar[bool] = True
+    #: What help() says about its use, where that is not reading and assigning.
+    use: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -117,12 +119,10 @@ class Declaration(Generic[T, V]):
         return next((file.codec.takes for file in self.columns if file is not None), "")
 
     def _described(self) -> str:
-        lines = [self.doc, f"{self.takes}." if self.takes else "", f"Kernel file: {self.files}.", self._also()]
-        return "\n".join(line for line in lines if line)
-
-    def _also(self) -> str:
-        needs = f"Needs {self.needs}. " if self.needs else ""
-        return (needs + (f"Also called {', '.join(self.aliases)}." if self.aliases else "")).strip()
+        names = f"Names: {', '.join((self.name, *self.aliases))}." if self.aliases else ""
+        value = f"Value: {self.takes}. {self.use}".rstrip() if self.takes else self.use
+        needs = f"Needs {self.needs}." if self.needs else ""
+        return "\n".join(line for line in (self.doc, value, f"Kernel file: {self.files}.", names, needs) if line)
 
     def file(self, group: Holder, place: Place) -> File[T, V]:
         """Return the column for the group's version. Raises UnsupportedSettingError where there is none."""
@@ -205,6 +205,8 @@ class Writing(Declaration[T, V]):
 class Reading(Declaration[T, "Any"]):
     """A control file that the kernel only reports."""
 
+    use = "Read only."
+
     @overload
     def __get__(self, group: None, owner: type) -> Self: ...
     @overload
@@ -272,6 +274,7 @@ class WriteOnly(Setting[T, V]):
     """A control file that takes values and gives none."""
 
     readable = False
+    use = "Write only."
 
     def read(self, group: Holder) -> T:
         message = f"{group._label()}.{self.name}: the kernel takes values in {self.files} and gives none"

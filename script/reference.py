@@ -42,9 +42,8 @@ def _section(cls: type[Controller], settings: list[Declaration[Any, Any]]) -> It
 def _row(setting: Declaration[Any, Any]) -> str:
     names = " ".join(f"`{name}`" for name in (setting.name, *setting.aliases))
     files = [f"`{file.name}`" if file else "-" for file in setting.columns]
-    kind = "" if setting.readable and setting.writable else "Reports only. " if setting.readable else ""
     needs = f" Needs {setting.needs}." if setting.needs else ""
-    return f"| {names} | {files[0]} | {files[1]} | {setting.takes} | {kind}{setting.doc}{needs} |"
+    return f"| {names} | {files[0]} | {files[1]} | {setting.takes} | {setting.doc}{needs} {setting.use} |".replace("  ", " ")
 
 
 if __name__ == "__main__":
