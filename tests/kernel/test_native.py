@@ -27,6 +27,7 @@ from pycgroup.errors import (
     InvalidValueError,
     NoSuchProcessError,
     PermissionDeniedError,
+    ReadOnlySettingError,
     SettingError,
     UnavailableError,
     UnsupportedSettingError,
@@ -336,3 +337,18 @@ def test_a_program_without_logging_sees_nothing(made: str) -> None:
     command = [sys.executable, "-c", textwrap.dedent(code)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("False\nTrue\n", "")
+
+
+def test_a_group_that_vanishes_in_a_call_is_a_typed_error(made: str) -> None:
+    """Only 3.x needs to look at the files once more after a call; here the group is gone by then on any version."""
+    native = _native._Group("modify", made, "memory", [(LIMIT, "1M")])
+    _native.delete(made, "memory")
+    with pytest.raises(GroupNotFoundError) as raised, native:
+        native._check_written()
+    assert (raised.value.errno, raised.value.setting) == (errno.ENOENT, LIMIT)
+
+
+def test_what_3_leaves_out_comes_to_light(made: str) -> None:
+    native = _native._Group("modify", made, "memory", [("memory.usage_in_bytes", "1")])
+    with pytest.raises(ReadOnlySettingError), native:
+        native._check_written()
