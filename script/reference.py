@@ -42,8 +42,9 @@ def _section(cls: type[Controller], settings: list[Declaration[Any, Any]]) -> It
 def _row(setting: Declaration[Any, Any]) -> str:
     names = " ".join(f"`{name}`" for name in (setting.name, *setting.aliases))
     files = [f"`{file.name}`" if file else "-" for file in setting.columns]
-    needs = f" Needs {setting.needs}." if setting.needs else ""
-    return f"| {names} | {files[0]} | {files[1]} | {setting.takes} | {setting.doc}{needs} {setting.use} |".replace("  ", " ")
+    needs = f"Needs {setting.needs}." if setting.needs else ""
+    said = " ".join(part for part in (setting.doc, needs, setting.use) if part)
+    return f"| {names} | {files[0]} | {files[1]} | {setting.takes} | {said} |"
 
 
 if __name__ == "__main__":
