@@ -209,6 +209,12 @@ def test_a_path_that_is_too_long_is_refused(made: str) -> None:
         _native.create("/".join([made, *["x" * 1000] * 3, "x" * 450]), "memory")
 
 
+def test_a_path_below_a_long_mount_point_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_native._mounts, "memory", "/" + "m" * 400)
+    with pytest.raises(InvalidNameError, match="longer than libcgroup takes"):
+        _native.create("x" * 3490, "memory")
+
+
 def test_whole_lives_in_eight_threads(made: str) -> None:
     def live(number: int) -> None:
         for turn in range(100):
@@ -352,3 +358,10 @@ def test_what_3_leaves_out_comes_to_light(made: str) -> None:
     native = _native._Group("modify", made, "memory", [("memory.usage_in_bytes", "1")])
     with pytest.raises(ReadOnlySettingError), native:
         native._check_written()
+
+
+def test_an_errno_that_3_would_act_on_is_forgotten(made: str) -> None:
+    with _native._Group("modify", made, "memory") as native:
+        native._forget_errno()
+    assert _native._load().lib.cgroup_get_last_errno() != errno.EOPNOTSUPP
+    assert oracle.exists("memory", made)
