@@ -207,7 +207,7 @@ class Percent(Codec[float, "float | str"]):
     def encode(self, value: float | str, current: str = "") -> str:
         try:
             number = self.decode(value.strip()) if isinstance(value, str) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             refuse(value, "a percentage from 0 to 100")
         if isinstance(value, bool) or not 0 <= number <= self._WHOLE:
             refuse(value, "a percentage from 0 to 100")

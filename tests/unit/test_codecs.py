@@ -156,14 +156,7 @@ def test_percentages(value: Any, text: str) -> None:
     assert PERCENT.encode(value) == text
 
 
-HUGE = pytest.param(
-    10**400,
-    id="10**400",
-    marks=pytest.mark.xfail(raises=OverflowError, reason="Percent: float() of a huge int overflows"),
-)
-
-
-@pytest.mark.parametrize("value", [-1, 100.01, math.nan, math.inf, "x", None, True, [], HUGE])
+@pytest.mark.parametrize("value", [-1, 100.01, math.nan, math.inf, "x", None, True, [], 10**400])
 def test_other_percentages_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="percentage"):
         PERCENT.encode(value)
