@@ -73,7 +73,10 @@ def every(where: Callable[[Declared], bool]) -> pytest.MarkDecorator:
 def offered(each: Declared) -> bool:
     """Tell whether this kernel offers the file in a fresh group."""
     hierarchy = machine.hierarchy_of(each.controller)
-    return hierarchy is not None and each.file in capabilities.fresh_files(hierarchy, each.controller)
+    if hierarchy is None:
+        return False
+    files = capabilities.fresh_files(hierarchy, each.controller)
+    return each.file in files and (not each.column.beside or each.column.beside in files)
 
 
 @pytest.fixture
@@ -184,11 +187,26 @@ DISK = next(capabilities.disks(), "8:0")
 Samples = list[tuple[Any, Any]]
 ANEW: Samples = [(0, 0), ("0", 0)]
 LIMITS: Samples = [({DISK: 1 << 20}, {DISK: 1 << 20}), (f"{DISK} 2048", {DISK: 2048}), ({}, {})]
+IO_MAX = {DISK: {"rbps": 1 << 20, "wbps": 2 << 20, "riops": 100, "wiops": 200}}
+BY_SETTING: dict[tuple[str, str], Samples] = {
+    ("cpu.max", "cfs_quota_us"): [(30000, 30000), (UNLIMITED, UNLIMITED), ("10000", 10000)],
+    ("cpu.max", "cfs_period_us"): [(50000, 50000), ("100000", 100000)],
+    ("cpu.max", "max"): [("30000 50000", "30000 50000")],
+    ("cpu.weight", "shares"): [(512, 512), ("2048", 2048)],
+}
 BY_FILE: dict[str, Samples] = {
     "cgroup.subtree_control": [("", "")],
     "cgroup.type": [("threaded", "threaded")],
     "blkio.bfq.weight": [("200", "200"), ("100", "100")],
     "blkio.bfq.weight_device": [({}, {})],  # the disk would have to use the BFQ scheduler
+    "cpu.max.burst": [(10000, 10000), ("0", 0)],
+    "cpu.weight": [(200, 200), ("50", 50)],
+    "cpu.weight.nice": [(5, 5), (-5, -5)],
+    "cpuset.cpus.partition": [("member", "member")],
+    "io.max": [(IO_MAX, IO_MAX)],
+    "io.weight": [("default 200", "default 200")],
+    "misc.max": [({}, {})],  # no machine of ours has such a resource
+    "rdma.max": [({}, {})],
     "cpu.cfs_burst_us": [(10000, 10000), ("0", 0)],
     "cpu.cfs_period_us": [(50000, 50000), ("100000", 100000)],
     "cpu.cfs_quota_us": [(30000, 30000), (UNLIMITED, UNLIMITED), ("10000", 10000)],
@@ -222,7 +240,7 @@ BY_CODEC: list[tuple[type[codecs.Codec[Any, Any]], Samples]] = [
 
 def samples(each: Declared) -> Samples:
     """Return values for a declaration and what they read as; a new kind of file needs some in a table above."""
-    found = [BY_FILE.get(each.file)]
+    found = [BY_SETTING.get((each.file, each.setting.name)), BY_FILE.get(each.file)]
     found += [values for end, values in BY_NAME if each.file.endswith(end)]
     found += [values for kind, values in BY_CODEC if isinstance(each.column.codec, kind)]
     chosen: Samples | None = next(filter(None, found), None)
@@ -240,7 +258,7 @@ def agrees(value: Any, expected: Any) -> bool:
 def takes_values(each: Declared) -> bool:
     """Tell whether the file of this version takes values: a Setting may be one on the other version only."""
     codec = each.column.codec
-    only_reads = type(codec).encode is codecs.Codec.encode or isinstance(codec, codecs.Reported)
+    only_reads = type(codec).encode is codecs.Codec.encode or isinstance(codec, codecs.Reported | stats.AlwaysOn)
     return bool(each.setting.writable) and not only_reads
 
 
@@ -254,16 +272,19 @@ def both_ways(each: Declared) -> bool:
     return readable(each) and takes_values(each) and (at_the_top or each.file not in BELOW_THE_ROOT)
 
 
+# What must be set before: file, text, and the setting of the same value.
 FIRST = {
-    "cpu.cfs_burst_us": ("cpu.cfs_quota_us", "50000"),
-    "memory.memsw.limit_in_bytes": ("memory.limit_in_bytes", "4M"),
+    "cpu.cfs_burst_us": ("cpu.cfs_quota_us", "50000", "cfs_quota_us"),
+    "cpu.max.burst": ("cpu.max", "50000", "cfs_quota_us"),
+    "memory.memsw.limit_in_bytes": ("memory.limit_in_bytes", "4M", "limit_in_bytes"),
+    "memory.swap.max": ("memory.max", "4M", "limit_in_bytes"),
 }
 
 
 def prepare(each: Declared, name: str) -> None:
     """Give the group what a file needs before it takes a value."""
     if each.file in FIRST:
-        oracle.write(each.controller, name, *FIRST[each.file])
+        oracle.write(each.controller, name, *FIRST[each.file][:2])
 
 
 @every(both_ways)
@@ -299,6 +320,16 @@ def test_what_is_staged_reads_as_the_kernel_will_say_it(each: Declared, unique: 
 
 
 @every(typed)
+def test_what_is_staged_is_set_by_create(each: Declared, unique: Callable[..., str]) -> None:
+    for value, expected in samples(each):
+        name = unique(each.controller)
+        first = {FIRST[each.file][2]: FIRST[each.file][1]} if each.file in FIRST else {}
+        CLASSES[each.controller](name, **first, **{each.setting.name: value}).create()
+        text = oracle.read(each.controller, name, each.file)
+        assert agrees(each.column.codec.decode(text), expected)
+
+
+@every(typed)
 @pytest.mark.parametrize("exists", [True, False])
 def test_nonsense_is_refused_and_the_file_untouched(each: Declared, name: str, exists: bool) -> None:
     handle = group(each, name if exists else f"{name}-none")
@@ -312,7 +343,7 @@ def test_nonsense_is_refused_and_the_file_untouched(each: Declared, name: str, e
 @every(lambda each: readable(each) and each.setting.writable and not takes_values(each))
 def test_what_this_version_only_reports(each: Declared, name: str) -> None:
     with pytest.raises(UnsupportedSettingError, match=each.setting.name):
-        setattr(group(each, name), each.setting.name, 0)
+        setattr(group(each, name), each.setting.name, 1)
 
 
 # completeness
