@@ -157,6 +157,7 @@ class Controller(Members):
             if not isinstance(cause, FileNotFoundError) or not self._created:
                 raise self._failed(cause, "delete it") from cause
         _made.pop(self.path, None)
+        self._forget_members()
         self._created = False
 
     close = delete

@@ -21,10 +21,11 @@ _REFUSED = {
     errno.EOPNOTSUPP: "a threaded group takes threads of its own domain only",
 }
 _LAST_PID = 2**31 - 1
+_NO_ID = 2**32 - 1
 
-#: Where processes were before attach(), by the directory that they were moved to and their id: objects of several
+#: Where processes were before attach(), by the directory that they were moved to and their ids: objects of several
 #: controllers may share a directory.
-_before: dict[tuple[str, int], str] = {}
+_before: dict[str, dict[int, str]] = {}
 
 
 class Members(View):
@@ -42,7 +43,7 @@ class Members(View):
         before = here().directory(pid or "self", self._place.hierarchy)
         self._write_pid(self.path, pid)
         if before is not None and before != self.path:
-            _before[self.path, pid or os.getpid()] = before
+            _before.setdefault(self.path, {})[pid or os.getpid()] = before
 
     def attach_thread(self, tid: int | None = None) -> None:
         """Move one thread into the group, by default the calling one; on v2 that takes a threaded group.
@@ -59,7 +60,7 @@ class Members(View):
         """
         pid = _checked(pid, "process")
         root = self._place.hierarchy.path
-        before = _before.pop((self.path, pid or os.getpid()), None)
+        before = _before.get(self.path, {}).pop(pid or os.getpid(), None)
         if before is None and here().directory(pid or "self", self._place.hierarchy) != self.path:
             return
         try:
@@ -82,7 +83,10 @@ class Members(View):
         if directory == self.path:
             self.detach()
         elif _tasks.inside(self.path, directory):
-            self._write_pid(_before.get((self.path, os.getpid()), self._place.hierarchy.path), None)
+            self._write_pid(_before.get(self.path, {}).get(os.getpid(), self._place.hierarchy.path), None)
+
+    def _forget_members(self) -> None:
+        _before.pop(self.path, None)
 
     def pids(self) -> list[int]:
         """Return the processes in the group, without those of its children, sorted.
@@ -132,6 +136,7 @@ class Members(View):
         `tasks_uid` and `tasks_gid` are who may attach processes, by default the same. Raises GroupNotFoundError,
         PermissionDeniedError.
         """
+        _check_ids(uid, gid, tasks_uid, tasks_gid)
         tasks_uid = uid if tasks_uid is None else tasks_uid
         tasks_gid = gid if tasks_gid is None else tasks_gid
         try:
@@ -145,6 +150,7 @@ class Members(View):
         None leaves one as it is; a file keeps to what the kernel gives its owner, so that what is read-only stays so.
         Raises GroupNotFoundError, PermissionDeniedError.
         """
+        _check_ids(directory, files, tasks)
         try:
             _ownership.set_owner(self.path, directory_mode=directory, file_mode=files, tasks_mode=tasks)
         except OSError as cause:
@@ -153,6 +159,12 @@ class Members(View):
     def _failed(self, cause: OSError, attempt: str, hint: str = "") -> CgroupError:
         attempt = f"{self._label()}: cannot {attempt}"
         return _kernfs.error(cause, attempt, group=self.path, directory=self.path, hint=hint)
+
+
+def _check_ids(*numbers: int | None) -> None:
+    for number in numbers:
+        if number is not None and (type(number) is not int or not 0 <= number < _NO_ID):
+            raise InvalidValueError(f"{number!r} is not a user's, a group's or a mode's number", value=number)
 
 
 def _checked(number: int | None, kind: str) -> int | None:

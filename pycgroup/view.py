@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .hierarchy import Place
 
 
+#: Settings for files by their kernel names, as `group["memory.stat"]` has used them.
+_raw_settings: dict[str, Setting[str, str | int]] = {}
+
+
 class View:
     """A control group as one controller sees it: its control files are the attributes."""
 
@@ -132,9 +136,10 @@ def _declarations(cls: type) -> Iterator[tuple[str, Declaration[Any, Any]]]:
 
 def _raw(file: str) -> Setting[str, str | int]:
     name = names.file_name(file)
-    setting = Setting(RAW, v1=name, v2=name)
-    setting.name = name
-    return setting
+    if name not in _raw_settings:
+        _raw_settings[name] = Setting(RAW, v1=name, v2=name)
+        _raw_settings[name].name = name
+    return _raw_settings[name]
 
 
 def _nearest(cls: type, name: str) -> str:
