@@ -18,9 +18,9 @@ from pycgroup import (
     UnsupportedSettingError,
 )
 from pycgroup.actions import Command, Trigger
-from tests.kernel.test_contract import CLASSES, Declared, every, group
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
+from tests.support.declared import CLASSES, Declared, every, group
 
 Unique = Callable[..., str]
 

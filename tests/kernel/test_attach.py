@@ -27,13 +27,6 @@ pytestmark = needs("memory")
 Unique = Callable[..., str]
 
 
-@pytest.fixture
-def made(unique: Unique) -> str:
-    name = unique("memory")
-    oracle.make("memory", name)
-    return name
-
-
 def groups_of_threads(pid: int | str = "self") -> dict[int, str]:
     """Return the memory group of every thread of a process."""
     return {int(each): oracle.group_of("memory", f"{pid}/task/{each}") for each in os.listdir(f"/proc/{pid}/task")}

@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from pycgroup import Cgroup
-from tests.kernel.test_contract import CLASSES
 from tests.support import machine, oracle
 from tests.support.capabilities import needs
+from tests.support.declared import CLASSES
 from tests.support.processes import ROOT
 
 

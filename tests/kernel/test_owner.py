@@ -20,13 +20,6 @@ Unique = Callable[..., str]
 TASKS = {"tasks", "cgroup.procs", "cgroup.threads"}
 
 
-@pytest.fixture
-def made(unique: Unique) -> str:
-    name = unique("memory")
-    oracle.make("memory", name)
-    return name
-
-
 def statuses(name: str) -> dict[str, os.stat_result]:
     directory = oracle.directory("memory", name)
     return {file: os.stat(f"{directory}/{file}") for file in [".", *os.listdir(directory)]}

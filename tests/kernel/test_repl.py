@@ -11,9 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from pycgroup import Cgroup
-from tests.kernel.test_contract import CLASSES, Declared, every
 from tests.support import oracle
 from tests.support.capabilities import needs
+from tests.support.declared import CLASSES, Declared, every
 
 Unique = Callable[..., str]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pycgroup import Cgroup, CgroupError, InvalidNameError, InvalidValueError, UnavailableError
-from tests.kernel.test_contract import CLASSES, Declared, both_ways, every, group
 from tests.support import machine, oracle, processes
 from tests.support.capabilities import needs
+from tests.support.declared import CLASSES, Declared, both_ways, every, group
 
 Unique = Callable[..., str]
 
@@ -28,13 +27,6 @@ on_one_group = settings(suppress_health_check=[HealthCheck.function_scoped_fixtu
 anything = st.text(st.characters())
 WORDS = ["", ".", "..", "a", "ü", " ", "\n", "\0", "\udcff", "\ud800", "cgroup.procs", "tasks", "a" * 300]
 paths = st.lists(st.one_of(st.sampled_from(WORDS), anything), max_size=6).map("/".join)
-
-
-@pytest.fixture
-def made(unique: Unique) -> str:
-    name = unique("memory")
-    oracle.make("memory", name)
-    return name
 
 
 def below(directory: str) -> set[str]:
@@ -296,62 +288,3 @@ def test_a_controller_that_this_host_has_not(controller: str) -> None:
 
 def test_an_unknown_controller_is_an_attribute_error() -> None:
     assert not hasattr(Cgroup, "NONSENSE")
-
-
-# handles
-
-
-@needs("memory")
-def test_a_handle_does_not_own_its_group(made: str) -> None:
-    memory = Cgroup.MEMORY(f"{made}/inner")
-    memory.create()
-    del memory
-    gc.collect()
-    assert oracle.exists("memory", f"{made}/inner")
-    other = Cgroup.MEMORY(f"{made}/inner")
-    for _ in range(5):
-        Cgroup.MEMORY(f"{made}/inner").limit_in_bytes = "8M"
-        gc.collect()
-    assert other.limit_in_bytes == 8 << 20
-
-
-USE = """
-import gc, os, sys
-from pycgroup import Cgroup, CgroupError
-
-def figures():
-    gc.collect()
-    with open("/proc/self/statm") as file:
-        return len(os.listdir("/proc/self/fd")), int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-def refused():
-    try:
-        Cgroup.MEMORY(sys.argv[1] + "-none").modify(limit_in_bytes="1M")
-    except CgroupError:
-        return
-    raise SystemExit("no error")
-
-def use(count):
-    handles = [Cgroup.MEMORY(sys.argv[1], limit_in_bytes="64M") for _ in range(count)]
-    for handle in handles:
-        handle.limit_in_bytes = "32M"
-        handle.usage_in_bytes, handle.stat.cache, handle.pids(), repr(handle)
-        refused()
-    for number in range(count // 10):
-        with Cgroup.MEMORY(f"{sys.argv[1]}/{number}", limit_in_bytes="8M"):
-            pass
-
-use(10000)
-use(10000)  # the heap reaches its size in two rounds
-before = figures()
-use(10000)
-after = figures()
-print(after[0] - before[0], after[1] - before[1])
-"""
-
-
-@needs("memory")
-def test_ten_thousand_handles_leak_neither_memory_nor_descriptors(made: str) -> None:
-    descriptors, memory = map(int, processes.script(USE, made).split())
-    assert descriptors == 0
-    assert memory < 1 << 18  # 26 bytes each would show

@@ -6,21 +6,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-import pytest
-
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
 
 pytestmark = needs("memory")
 
 Unique = Callable[..., str]
-
-
-@pytest.fixture
-def made(unique: Unique) -> str:
-    name = unique("memory")
-    oracle.make("memory", name)
-    return name
 
 
 COMMON = """

@@ -57,3 +57,14 @@ def cgget(name: str, file: str) -> str:
     )
     assert not done.stderr, done.stderr
     return "\n".join(line.strip() for line in done.stdout.rstrip("\n").split("\n"))
+
+
+def memory_limit(name: str) -> int:
+    """Return a group's memory limit; no limit is more than any other."""
+    file = (
+        "memory.limit_in_bytes"
+        if os.path.exists(directory("memory", f"{name}/memory.limit_in_bytes"))
+        else "memory.max"
+    )
+    text = read("memory", name, file)
+    return 2**63 if text == "max" else int(text)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Handles: they own nothing, and ten thousand of them leak nothing."""
+
+from __future__ import annotations
+
+import gc
+
+from pycgroup import Cgroup
+from tests.support import oracle, processes
+from tests.support.capabilities import needs
+
+
+@needs("memory")
+def test_a_handle_does_not_own_its_group(made: str) -> None:
+    memory = Cgroup.MEMORY(f"{made}/inner")
+    memory.create()
+    del memory
+    gc.collect()
+    assert oracle.exists("memory", f"{made}/inner")
+    other = Cgroup.MEMORY(f"{made}/inner")
+    for _ in range(5):
+        Cgroup.MEMORY(f"{made}/inner").limit_in_bytes = "8M"
+        gc.collect()
+    assert other.limit_in_bytes == 8 << 20
+
+
+USE = """
+import gc, os, sys
+from pycgroup import Cgroup, CgroupError
+
+def figures():
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return len(os.listdir("/proc/self/fd")), int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+def refused():
+    try:
+        Cgroup.MEMORY(sys.argv[1] + "-none").modify(limit_in_bytes="1M")
+    except CgroupError:
+        return
+    raise SystemExit("no error")
+
+def use(count):
+    handles = [Cgroup.MEMORY(sys.argv[1], limit_in_bytes="64M") for _ in range(count)]
+    for handle in handles:
+        handle.limit_in_bytes = "32M"
+        handle.usage_in_bytes, handle.stat.cache, handle.pids(), repr(handle)
+        refused()
+    for number in range(count // 10):
+        with Cgroup.MEMORY(f"{sys.argv[1]}/{number}", limit_in_bytes="8M"):
+            pass
+
+use(10000)
+use(10000)  # the heap reaches its size in two rounds
+before = figures()
+use(10000)
+after = figures()
+print(after[0] - before[0], after[1] - before[1])
+"""
+
+
+@needs("memory")
+def test_ten_thousand_handles_leak_neither_memory_nor_descriptors(made: str) -> None:
+    descriptors, memory = map(int, processes.script(USE, made).split())
+    assert descriptors == 0
+    assert memory < 1 << 18  # 26 bytes each would show
