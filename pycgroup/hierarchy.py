@@ -44,6 +44,10 @@ class Hierarchy:
     threads_file: ClassVar[str]
     #: The file through which a process with one thread attaches itself, by writing "0".
     own_task_file: ClassVar[str]
+    #: Seconds after which to read a control file again that is waited for; None where the kernel tells of changes.
+    recheck: ClassVar[float | None]
+    #: Whether a frozen process that is killed dies, or does when it is thawed.
+    frozen_die: ClassVar[bool]
     #: Whether libcgroup makes groups here (see base.py).
     by_libcgroup: ClassVar[bool]
 
@@ -104,6 +108,8 @@ class V1(Hierarchy):
     # "0" in `tasks` moves the calling thread without the thread-group lock that any pid, and `cgroup.procs`, take:
     # 20 us instead of a grace period of 7 to 15 ms.
     own_task_file = "tasks"
+    recheck = 0.001
+    frozen_die = False
     by_libcgroup = True
 
     def enable(self, directory: str, controller: str, first: str) -> None:
@@ -130,6 +136,8 @@ class V2(Hierarchy):
     column = 1
     threads_file = "cgroup.threads"
     own_task_file = "cgroup.procs"
+    recheck = None
+    frozen_die = True
     # libcgroup rewrites every ancestor's subtree_control, which a delegated user may not, leaves half a path behind
     # when one refuses, and writes out of bounds for "/" (2.0.2 to 3.2).
     by_libcgroup = False
