@@ -15,6 +15,8 @@ from .hierarchy import here
 if TYPE_CHECKING:
     from .settings import Setting
 
+# Seconds that kill() gives those that it kills to freeze; some never do.
+_BRIEFLY = 1.0
 _STUCK = (
     "a process in an uninterruptible sleep, such as one that waits for a server's file or for memory while the "
     "OOM killer is off, stops only when that is over"
@@ -57,7 +59,7 @@ class Freezing(Controller):
     def _killed(self, *, spared: bool, recheck: float | None, patience: float) -> list[int]:
         if not self._place.hierarchy.frozen_die and not spared:
             try:
-                self.freeze(patience)
+                self.freeze(min(patience, _BRIEFLY))
                 _tasks.doom(self.path)  # what cannot run cannot fork either
                 self._write_state("THAWED")
             except GroupBusyError:
