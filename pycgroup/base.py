@@ -37,8 +37,9 @@ _made: dict[str, set[type]] = {}
 class Controller(Members):
     """A control group as one controller sees it: its control files are the attributes.
 
-    `name` is the group's path below the hierarchy; "test" and "/test" are the same, "/" is the root. Keyword arguments
-    are checked and staged: create(), modify(), attach() or `with` apply them, so that making an object changes nothing.
+    `name` is the group's path: "/a/test" below the hierarchy's mount point ("/" is the root), "test" below the subtree
+    that is delegated to this process, or below the root where none is (see Cgroup.delegated). Keyword arguments are
+    checked and staged: create(), modify(), attach() or `with` apply them, so that making an object changes nothing.
     Raises InvalidNameError, and what a wrong setting or value raises.
     """
 

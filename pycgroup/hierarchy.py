@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from . import _kernfs
+from . import _kernfs, subtrees
 from ._types import TYPE_CHECKING
 from .errors import NoSuchProcessError, UnavailableError
 from .mountinfo import controllers, known, memberships, mounts
@@ -32,7 +32,7 @@ _WHY_NOT = {
 class Hierarchy:
     """One mounted tree of groups."""
 
-    __slots__ = ("controllers", "path", "root")
+    __slots__ = ("base", "controllers", "path", "root")
 
     version: ClassVar[int]
     column: ClassVar[int]
@@ -44,6 +44,8 @@ class Hierarchy:
     recheck: ClassVar[float | None]
     #: Whether a frozen process that is killed dies, or does when it is thawed.
     frozen_die: ClassVar[bool]
+    #: Whether systemd can delegate a part of it.
+    delegable: ClassVar[bool]
     #: Whether libcgroup makes groups here (see base.py).
     by_libcgroup: ClassVar[bool]
 
@@ -53,6 +55,8 @@ class Hierarchy:
         #: Which group is seen there: '/' unless a part of the tree is mounted, as in a container.
         self.root = root
         self.controllers = controllers
+        #: What relative names are below, '' for the mount point; None until it is known (see locate()).
+        self.base: str | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path} {','.join(sorted(self.controllers))}>"
@@ -106,6 +110,7 @@ class V1(Hierarchy):
     own_task_file = "tasks"
     recheck = 0.001
     frozen_die = False
+    delegable = False
     by_libcgroup = True
 
     def enable(self, directory: str, controller: str, first: str) -> None:
@@ -134,6 +139,7 @@ class V2(Hierarchy):
     own_task_file = "cgroup.procs"
     recheck = None
     frozen_die = True
+    delegable = True
     # libcgroup rewrites every ancestor's subtree_control, which a delegated user may not, leaves half a path behind
     # when one refuses, and writes out of bounds for "/" (2.0.2 to 3.2).
     by_libcgroup = False
@@ -186,12 +192,14 @@ def _between(top: str, bottom: str) -> list[str]:
 class Place:
     """Where a group is: its hierarchy, its directory, and the start of the paths of its files."""
 
-    __slots__ = ("column", "controller", "directory", "hierarchy", "prefix")
+    __slots__ = ("column", "controller", "directory", "hierarchy", "name", "prefix")
 
-    def __init__(self, hierarchy: Hierarchy, controller: str, directory: str) -> None:
+    def __init__(self, hierarchy: Hierarchy, controller: str, name: str) -> None:
         self.hierarchy = hierarchy
         self.controller = controller
-        self.directory = directory
+        #: The group's path below the mount point.
+        self.name = name
+        self.directory = directory = hierarchy.directory(name)
         self.prefix = directory + "/"
         self.column = hierarchy.column
 
@@ -284,14 +292,22 @@ def here(*, again: bool = False) -> Host:
     return _here
 
 
-def locate(v1: str | None, v2: str | None, name: str) -> Place:
-    """Return where the group of that name is, or would be. Raises UnavailableError."""
+def locate(v1: str | None, v2: str | None, name: str, *, relative: bool = False) -> Place:
+    """Return where the group of that name is, or would be; `relative` to what is delegated. Raises UnavailableError."""
     try:
         tree, controller = here().serving(v1, v2)
     except UnavailableError:
         # Somebody may have mounted it since.
         tree, controller = here(again=True).serving(v1, v2)
-    return Place(tree, controller, tree.directory(name))
+    return Place(tree, controller, base(tree) + name if relative else name)
+
+
+def base(tree: Hierarchy) -> str:
+    """Return the subtree that is delegated to this process, as a path below the mount point; '' where there is none."""
+    if tree.base is None:
+        directory = subtrees.delegated(tree.path, here().directory("self", tree))
+        tree.base = directory.removeprefix(tree.path) if directory else ""
+    return tree.base
 
 
 def _text(path: str) -> str:
