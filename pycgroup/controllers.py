@@ -133,7 +133,7 @@ class CPU(Core, v1="cpu", v2="cpu", shows="shares cfs_quota_us cfs_period_us"):
     @property
     def cpuacct(self) -> CPUACCT:
         """The group of the same name as cpuacct sees it."""
-        return CPUACCT(self._path)
+        return CPUACCT(self.group_name)
 
 
 class CPUSET(Core, v1="cpuset", v2="cpuset", shows="cpus mems"):

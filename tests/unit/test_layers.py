@@ -42,6 +42,8 @@ ROWS: tuple[tuple[str, frozenset[str]], ...] = tuple(
         ("L5", "spawn"),
         ("L5", "group"),
         ("L6", "__init__"),
+        ("L6", "remedies"),
+        ("L6", "doctor"),
         ("L7", "pytest_plugin cli"),
         ("L7", "__main__"),
     )
