@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 #: The group that the process is put into at the top of its subtree.
 LEAF = "leaf"
 _RUNS_SYSTEMD = "/run/systemd/system"
-_BY_HAND = (
-    "as root: mkdir {mount}/NAME && chown -R {uid} {mount}/NAME, and start the program in it: "
-    "echo $$ > {mount}/NAME/cgroup.procs"
-)
+_BY_HAND = "as root: mkdir {mount}/NAME && chown -R {uid} {mount}/NAME && echo PID > {mount}/NAME/cgroup.procs"
 
 
 class Delegated:

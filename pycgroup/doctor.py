@@ -208,7 +208,7 @@ def _kill() -> str:
 
 
 def _delegation() -> str:
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(["/bin/sh", "-c", "read line"], stdin=subprocess.PIPE) as process:
         try:
             given = delegated(process.pid, leaf=False, timeout=_PATIENCE)
         finally:

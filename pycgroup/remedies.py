@@ -65,13 +65,11 @@ _COMMANDS = {
     "libcgroup": "apt-get install libcgroup-dev  # or: dnf install libcgroup",
     "cgroup_enable": "add cgroup_enable=memory to the kernel's command line and reboot",
     "swap accounting": "add swapaccount=1 to the kernel's command line and reboot",
-    "mount -t cgroup": "",
 }
 
 
 def _by_text(message: str) -> str:
-    """Return the command for what only the message tells; the last part of one that names a command itself."""
-    found = next((word for word in _COMMANDS if word in message), None)
-    if found is None:
-        return ""
-    return _COMMANDS[found] or message.rpartition("as root: ")[2]
+    """Return the command for what only the message tells; the end of one that names a command itself."""
+    own = message.rpartition("as root: ")
+    found = next((command for word, command in _COMMANDS.items() if word in message), "")
+    return found or (own[2] if own[1] else "")
