@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pycgroup import _native, cli, doctor
 from tests.support import examples, groups, machine, processes
 from tests.support.capabilities import needs
 
@@ -44,6 +45,17 @@ def test_a_host_where_all_works() -> None:
         findings(said)
     )
     assert all(finding["seen"] for finding in said["findings"])
+
+
+@needs("memory")
+@needs("pids")
+@needs("freezer")
+def test_the_same_from_python(capsys: pytest.CaptureFixture[str]) -> None:
+    report = doctor.examine()
+    assert report.healthy, report.findings
+    assert {seat.controller for seat in report.controllers if seat.writable} >= {"MEMORY", "PIDS", "FREEZER"}
+    assert cli.main(["check"]) == 0
+    assert "memory limit   works: " in capsys.readouterr().out
 
 
 def test_each_controller_is_where_the_kernel_has_it() -> None:
@@ -90,9 +102,7 @@ def test_a_host_without_cgroups() -> None:
 @needs("root")
 @needs("memory", version=1)
 def test_a_user_to_whom_nothing_is_delegated() -> None:
-    from pycgroup import _native, doctor  # what the user may not read is loaded before
-
-    _native.library_version()
+    _native.library_version()  # loads what that user may not read
 
     def ask() -> list[tuple[bool, str, str]]:
         return [(finding.works, finding.why, finding.mend) for finding in doctor.examine().findings]
