@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 
-from pycgroup import Cgroup, GroupBusyError, GroupNotFoundError, UnsupportedSettingError
+from pycgroup import (
+    Cgroup,
+    CgroupError,
+    GroupBusyError,
+    GroupNotFoundError,
+    PermissionDeniedError,
+    UnsupportedSettingError,
+    _tasks,
+    _waiting,
+    hierarchy,
+)
 from tests.support import machine, oracle, processes
 from tests.support.capabilities import needs
 
@@ -57,7 +67,7 @@ def made(controller: str, unique: Unique) -> tuple[str, str]:
     name = unique(controller)
     getattr(Cgroup, controller.upper())(name).create()
     directory = oracle.directory(controller, name)
-    if os.path.exists(f"{directory}/cpuset.mems"):
+    if os.path.exists(f"{directory}/cpuset.mems") and os.path.exists(f"{directory}/tasks"):  # v1 takes none without
         for file in ("cpuset.cpus", "cpuset.mems"):
             text = machine.read(f"{os.path.dirname(directory)}/{file}").strip()
             if text:
@@ -361,3 +371,123 @@ def test_state_of_a_group_to_be(unique: Unique) -> None:
         freezer.thaw()
     with pytest.raises(UnsupportedSettingError):
         Cgroup.FREEZER("/").state  # noqa: B018 - the root has no such file
+
+
+# v2, also where v1 has the freezer: on a hybrid host pycgroup is shown the v2 hierarchy alone
+
+
+@pytest.fixture
+def on_v2(unique: Unique, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """Return the name and the directory of a group of v2, while pycgroup sees nothing of v1."""
+    host = hierarchy.Host.read()
+    tree = next(each for each in host.hierarchies if isinstance(each, hierarchy.V2))
+    monkeypatch.setattr(hierarchy, "_here", hierarchy.Host("/", (tree,), {}))
+    mounted = machine.hierarchy_of("freezer", 2)
+    assert mounted is not None
+    name = f"/{machine.base(mounted)}/{unique('freezer').rpartition('/')[2]}".replace("//", "/")
+    os.makedirs(mounted.directory(name))
+    return name, mounted.directory(name)
+
+
+@needs("freezer", version=2)
+def test_v2_kills_at_once(on_v2: tuple[str, str]) -> None:
+    name, directory = on_v2
+    os.mkdir(f"{directory}/below")
+    with processes.idle(directory) as one, processes.threaded(f"{directory}/below") as two:
+        Cgroup.FREEZER(name).kill()
+        assert "populated 0" in machine.read(f"{directory}/cgroup.events")
+        assert {one.wait(10), two.wait(10)} == {-signal.SIGKILL}
+
+
+@needs("freezer", version=2)
+def test_v2_kills_what_is_frozen(on_v2: tuple[str, str]) -> None:
+    name, directory = on_v2
+    with processes.idle(directory) as child:
+        freezer = Cgroup.FREEZER(name)
+        assert freezer.state == "THAWED"
+        freezer.freeze()
+        assert "frozen 1" in machine.read(f"{directory}/cgroup.events")
+        assert freezer.state == "FROZEN"
+        freezer.delete(tasks="kill")
+        assert child.wait(10) == -signal.SIGKILL
+    assert not os.path.exists(directory)
+
+
+@needs("freezer", version=2)
+def test_v2_freezes_and_thaws(on_v2: tuple[str, str], tmp_path: os.PathLike[str]) -> None:
+    name, directory = on_v2
+    freezer = Cgroup.FREEZER(name)
+    with counter(directory, os.path.join(tmp_path, "count")) as count:
+        freezer.freeze()
+        stopped = count()
+        spend(0.1)
+        assert count() == stopped
+        freezer.thaw()
+        assert goes_on(count)
+
+
+@needs("freezer", version=2)
+def test_v2_says_who_is_frozen_above(on_v2: tuple[str, str]) -> None:
+    name, directory = on_v2
+    os.mkdir(f"{directory}/below")
+    Cgroup.FREEZER(name).freeze()
+    with pytest.raises(GroupBusyError, match="above it is frozen"):
+        Cgroup.FREEZER(f"{name}/below").thaw()
+    Cgroup.FREEZER(name).thaw()
+
+
+@needs("freezer", version=2)
+def test_v2_kills_a_threaded_group_by_its_head(on_v2: tuple[str, str]) -> None:
+    name, directory = on_v2
+    threads = f"{directory}/threads"
+    os.mkdir(threads)
+    with open(f"{threads}/cgroup.type", "w") as file:
+        file.write("threaded")
+    try:
+        with pytest.raises(CgroupError, match="head of its threaded subtree"):
+            Cgroup.FREEZER(f"{name}/threads").kill()
+        Cgroup.FREEZER(name).kill()
+    finally:
+        os.rmdir(threads)
+
+
+@needs("freezer", version=2)
+@needs("root")
+def test_a_user_kills_where_the_kernels_file_is_not_delegated(on_v2: tuple[str, str]) -> None:
+    name, directory = on_v2
+    user = processes.NOBODY
+    with processes.running(["setpriv", "--reuid", str(user), "--clear-groups", "cat"], directory) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write("here\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "here\n"  # from here on it is that user's
+        processes.forked(Cgroup.FREEZER(name).kill, user)
+        assert child.wait(10) == -signal.SIGKILL
+
+
+@needs("root")
+@needs("pids")
+def test_a_user_cannot_kill_what_is_another_users(unique: Unique) -> None:
+    name, directory = made("pids", unique)
+    with processes.idle(directory), pytest.raises(PermissionDeniedError, match="another user"):
+        processes.forked(Cgroup.PIDS(name).kill, processes.NOBODY)
+
+
+@needs("pids")
+def test_kill_spares_whom_it_is_told_to(unique: Unique) -> None:
+    _, directory = made("pids", unique)
+    with processes.idle(directory) as one, processes.idle(directory) as two:
+        assert _tasks.kill(directory, lambda pid: pid == one.pid) == []
+        assert two.wait(10) == -signal.SIGKILL
+        assert one.poll() is None
+
+
+@needs("freezer")
+def test_thaw_gives_up_in_time(unique: Unique) -> None:
+    name, _ = made("freezer", unique)
+    freezer = Cgroup.FREEZER(name)
+    freezer.state = "FROZEN"
+    # The words as of another state, so that the wait is for what does not come.
+    assert not _waiting.until(f"{freezer.path}/cgroup.procs", lambda: freezer.state == "THAWED", 0.05, 0.01)
+    freezer.thaw()
