@@ -7,7 +7,11 @@ import errno
 import os
 import time
 
-from . import _kernfs
+from . import _kernfs, _waiting
+from ._types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # How many a message names.
 _FEW = 5
@@ -16,6 +20,9 @@ _LINKS_OF_ONE_THREAD = 3
 # A thread that has just died can keep rmdir from succeeding for a moment; nothing on v1 tells when it is over.
 _PATIENCE = 2.0
 _PAUSE = 0.0005
+# How many processes are held by a descriptor while they are killed.
+_AT_ONCE = 200
+_SIGKILL = 9
 
 
 def single_threaded() -> bool:
@@ -114,42 +121,91 @@ def move(groups: list[str], target: str) -> None:
                 continue
 
 
-def kill(directory: str) -> list[int]:
-    """Kill every process of a group but the calling one; return those that did not go in time. Raises OSError.
+def kill_all(directory: str, *, spared: bool, recheck: float | None, patience: float) -> list[int]:
+    """Kill every process of a group and of those below; return those that did not go in time (0: nobody's number here).
 
-    A process may fork while the others are killed, so this goes on until the group is empty.
+    `spared` says that the calling process may be in there, and lives on. `patience` is seconds. Raises OSError.
     """
-    deadline = time.monotonic() + _PATIENCE
-    while victims := [pid for pid in pids([directory]) if pid not in (0, os.getpid())]:
-        shot = [(pid, fd) for pid in victims if (fd := _shoot(pid, directory)) is not None]
-        if left := [pid for pid, fd in shot if not _ended(fd, deadline)]:
-            return left
+    if spared or not _killed_at_once(directory, recheck, patience):
+        groups = tree(directory)
+        left = [pid for group in groups for pid in kill(group, patience=patience)]
+        # A process of another PID namespace has no number here, so that it cannot be signalled.
+        return left + [pid for pid in pids(groups) if pid == 0]
     return []
 
 
-def _shoot(pid: int, directory: str) -> int | None:
-    """Send SIGKILL to a process if it still is in the group; return a descriptor that tells when it has ended."""
+def _killed_at_once(directory: str, recheck: float | None, patience: float) -> bool:
+    """Have the kernel kill a group, where it can (v2 since Linux 5.14), and wait; return whether it is empty."""
+    events = f"{directory}/cgroup.events"
+    try:
+        _kernfs.write(f"{directory}/cgroup.kill", "1")
+    except (FileNotFoundError, PermissionError):
+        # The file of a delegated subtree's top is not delegated.
+        return False
+    return _waiting.until(events, lambda: "populated 0" in _kernfs.read(events), patience, recheck)
+
+
+def kill(directory: str, spared: Callable[[int], bool] | None = None, *, patience: float = _PATIENCE) -> list[int]:
+    """Kill every process of a group but the calling one and those spared; return those that did not go in time.
+
+    A process may fork while the others are killed, so this goes on until the group is empty. `patience` is seconds.
+    Raises OSError.
+    """
+    deadline = time.monotonic() + patience
+    while victims := _others(directory, spared):
+        left = _shoot(victims[:_AT_ONCE], directory, deadline)
+        if left or time.monotonic() > deadline:
+            return left or victims
+    return []
+
+
+def doom(directory: str) -> None:
+    """Send SIGKILL to every process of a group and of those below, and wait for none. Raises OSError."""
+    for group in tree(directory):
+        victims = pids([group])
+        for start in range(0, len(victims), _AT_ONCE):
+            _shoot(victims[start : start + _AT_ONCE], group, deadline=0)
+
+
+def _others(directory: str, spared: Callable[[int], bool] | None) -> list[int]:
+    others = [pid for pid in pids([directory]) if pid not in (0, os.getpid())]
+    return others if spared is None else [pid for pid in others if not spared(pid)]
+
+
+def _shoot(victims: list[int], directory: str, deadline: float) -> list[int]:
+    """Send SIGKILL to those processes that still are in a group; return those that have not ended in time."""
+    held = {pid: fd for pid in victims if (fd := _hold(pid)) is not None}
+    try:
+        # A number may have become another process's since the list was read; of those that are held it cannot.
+        inside = held.keys() & set(pids([directory]))
+        for pid in inside:
+            _signal(held[pid], _SIGKILL)
+        return sorted(pid for pid in inside if not _ended(held[pid], deadline))
+    finally:
+        for fd in held.values():
+            os.close(fd)
+
+
+def _signal(fd: int, number: int) -> None:
     import signal  # not before it is needed: importing pycgroup is to cost nothing
 
     try:
-        fd = os.pidfd_open(pid)
+        signal.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        return  # it has just ended
+
+
+def _hold(pid: int) -> int | None:
+    """Return a descriptor that stands for a process, and tells when it has ended; None where it has."""
+    try:
+        return os.pidfd_open(pid)
     except ProcessLookupError:
         return None
-    try:
-        # The number may have become another process's since the list was read; from here on it cannot.
-        if pid in pids([directory]):
-            signal.pidfd_send_signal(fd, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    return fd
 
 
 def _ended(fd: int, deadline: float) -> bool:
     import select
 
-    try:
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
-    finally:
-        os.close(fd)
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))

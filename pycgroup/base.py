@@ -16,12 +16,18 @@ from .errors import (
     InvalidNameError,
     InvalidValueError,
 )
+from .hierarchy import here
 from .members import Members
 from .settings import Setting, apply
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Literal, Self
+
+_UNKILLED = {
+    errno.EOPNOTSUPP: "a threaded group cannot be killed alone: kill the group at the head of its threaded subtree",
+    errno.EPERM: "a process of another user is in it: run as root",
+}
 
 #: Which directories this process has made, and through which classes: on v2, and where v1 controllers are mounted
 #: together, several share one directory.
@@ -31,8 +37,9 @@ _made: dict[str, set[type]] = {}
 class Controller(Members):
     """A control group as one controller sees it: its control files are the attributes.
 
-    `name` is the group's path below the hierarchy; "test" and "/test" are the same, "/" is the root. Keyword arguments
-    are checked and staged: create(), modify(), attach() or `with` apply them, so that making an object changes nothing.
+    `name` is the group's path: "/a/test" below the hierarchy's mount point ("/" is the root), "test" below the subtree
+    that is delegated to this process, or below the root where none is (see Cgroup.delegated). Keyword arguments are
+    checked and staged: create(), modify(), attach() or `with` apply them, so that making an object changes nothing.
     Raises InvalidNameError, and what a wrong setting or value raises.
     """
 
@@ -183,10 +190,31 @@ class Controller(Members):
         if pids := _tasks.pids(groups):
             raise self._busy(f"it holds the processes {_tasks.listed(pids)}; tasks='move' or 'kill' deletes it")
 
-    def _kill(self, groups: list[str]) -> None:
+    def kill(self, timeout: float = 10.0) -> None:
+        """Kill all processes in the group and below it, but for the calling one, and wait until they are gone.
+
+        `timeout` is seconds. Raises GroupBusyError for processes that are not gone by then, GroupNotFoundError,
+        PermissionDeniedError. The kernel does it at once through `cgroup.kill` (v2 since Linux 5.14); elsewhere, and
+        where the calling process is inside, each is signalled, again and again until none is left.
+        """
+        hierarchy = self._place.hierarchy
+        spared = _tasks.inside(self.path, here().directory("self", hierarchy))
+        try:
+            left = self._killed(spared=spared, recheck=hierarchy.recheck, patience=timeout)
+        except OSError as cause:
+            if isinstance(cause, CgroupError):
+                raise
+            raise self._failed(cause, "kill its processes", _UNKILLED.get(cause.errno or 0, "")) from cause
+        if left:
+            message = f"the processes {_tasks.listed(left)} did not end within {timeout} s after SIGKILL"
+            raise GroupBusyError(f"{self._label()}: {message}", group=self.path, errno=errno.EBUSY)
+
+    def _killed(self, *, spared: bool, recheck: float | None, patience: float) -> list[int]:
+        return _tasks.kill_all(self.path, spared=spared, recheck=recheck, patience=patience)
+
+    def _kill(self, _groups: list[str]) -> None:
         self._leave()
-        if left := [pid for group in groups for pid in _tasks.kill(group)]:
-            raise self._busy(f"the processes {_tasks.listed(left)} did not end after SIGKILL")
+        self.kill()
 
     def _move_up(self, groups: list[str]) -> None:
         if self._place.hierarchy.by_libcgroup:

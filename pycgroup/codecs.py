@@ -253,6 +253,25 @@ class Word(Text):
         return value
 
 
+class Frozen(Word):
+    """v2's `cgroup.freeze`, with `cgroup.events` beside it, in the words of v1's `freezer.state`."""
+
+    def __init__(self) -> None:
+        super().__init__("FROZEN", "THAWED")
+
+    def decode(self, text: str) -> str:
+        wanted, *events = text.splitlines()
+        if "frozen 1" in events:
+            return "FROZEN"
+        return "FREEZING" if wanted == "1" else "THAWED"
+
+    def encode(self, value: str, current: str = "") -> str:
+        return "1" if super().encode(value) == "FROZEN" else "0"
+
+    def normal(self, value: str) -> str:
+        return super().encode(value)
+
+
 class Words(Codec["tuple[str, ...]", "Any"]):
     """Words between blanks, as a tuple."""
 
@@ -287,5 +306,5 @@ USAGE, REPORTED = Int("bytes"), Reported("bytes")
 BYTES, MAX = Size("-1"), Size("max")
 """A size limit as v1 writes it, and as v2 does."""
 COUNT, QUOTA = Limit("max"), Limit("-1", "microseconds")
-PERCENT = Percent()
+PERCENT, FROZEN = Percent(), Frozen()
 PIDS = Ints()

@@ -15,6 +15,7 @@ from .codecs import (
     BYTES,
     COUNT,
     FLAG,
+    FROZEN,
     INT,
     LINES,
     MAX,
@@ -46,6 +47,7 @@ from .devices import (
     WEIGHTS,
     WIOPS,
 )
+from .freezing import Freezing
 from .hierarchy import CORE
 from .quotas import CPU_PERIOD, CPU_QUOTA, MEMSW, MEMSW_USAGE, SHARES
 from .settings import File, Reading, Setting, WriteOnly
@@ -131,7 +133,7 @@ class CPU(Core, v1="cpu", v2="cpu", shows="shares cfs_quota_us cfs_period_us"):
     @property
     def cpuacct(self) -> CPUACCT:
         """The group of the same name as cpuacct sees it."""
-        return CPUACCT(self._path)
+        return CPUACCT(self.group_name)
 
 
 class CPUSET(Core, v1="cpuset", v2="cpuset", shows="cpus mems"):
@@ -279,12 +281,12 @@ class PIDS(Core, v1="pids", v2="pids", shows="max current"):
     events_local = Reading(STAT, v2="pids.events.local", doc="The same for this group's own limit.", needs="Linux 6.11")
 
 
-class FREEZER(Core, v1="freezer", v2=CORE, shows="state cgroup_freeze"):
+class FREEZER(Freezing, Core, v1="freezer", v2=CORE, shows="state"):
     """Stop and resume all processes of a control group (freezer of v1; every group of v2)."""
 
     __slots__ = ()
 
-    state = Setting(Word("FROZEN", "THAWED"), v1="freezer.state", doc="'THAWED', 'FREEZING' or 'FROZEN'; takes the first and the last.")
+    state = Setting(Word("FROZEN", "THAWED"), v1="freezer.state", v2=File("cgroup.freeze", FROZEN, beside="cgroup.events"), doc="'THAWED', 'FREEZING' or 'FROZEN'; takes the first and the last. freeze() and thaw() also wait.", needs="Linux 5.2 on v2")
     self_freezing = Reading(FLAG, v1="freezer.self_freezing", doc="Whether the group itself is to be frozen.")
     parent_freezing = Reading(FLAG, v1="freezer.parent_freezing", doc="Whether a group above is to be frozen.")
 

@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 from . import controllers
+from ._types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .delegation import Delegated
 
 
 class Cgroup:
@@ -23,3 +27,16 @@ class Cgroup:
     PERF_EVENT = controllers.PERF_EVENT
     RDMA = controllers.RDMA
     MISC = controllers.MISC
+
+    @staticmethod
+    def delegated(pid: int | None = None, *, leaf: bool = True, timeout: float = 30.0) -> Delegated:
+        """Return the subtree that is delegated to this process, after obtaining one from systemd where there is none.
+
+        Names without a leading slash are below it. `pid`: another process that systemd is to put into a scope of its
+        own, by default the calling one. `leaf` puts the process into a group of its own there, as v2 asks for before
+        others can have controllers. `timeout` is seconds. Raises UnavailableError that says what to do where nobody
+        delegates, PermissionDeniedError.
+        """
+        from .delegation import delegated
+
+        return delegated(pid, leaf=leaf, timeout=timeout)

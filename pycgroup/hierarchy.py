@@ -10,22 +10,18 @@ from __future__ import annotations
 import errno
 import os
 
-from . import _kernfs
+from . import _kernfs, subtrees
 from ._types import TYPE_CHECKING
 from .errors import NoSuchProcessError, UnavailableError
+from .mountinfo import controllers, known, memberships, mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import ClassVar
 
 #: The v2 column of a class whose files every v2 group has, whatever controllers are enabled.
 CORE = "cgroup"
 # On v2 this controller needs no enabling and is not listed.
 _IMPLICIT = frozenset({CORE, "perf_event"})
-# How the kernel writes blanks in a mount point.
-_ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
-
-
 _WHY_NOT = {
     errno.EBUSY: "it holds the processes {pids}, and a v2 group with processes has no children with controllers: "
     "move them into a child group of their own first",
@@ -36,7 +32,7 @@ _WHY_NOT = {
 class Hierarchy:
     """One mounted tree of groups."""
 
-    __slots__ = ("controllers", "path", "root")
+    __slots__ = ("base", "controllers", "path", "root")
 
     version: ClassVar[int]
     column: ClassVar[int]
@@ -44,6 +40,12 @@ class Hierarchy:
     threads_file: ClassVar[str]
     #: The file through which a process with one thread attaches itself, by writing "0".
     own_task_file: ClassVar[str]
+    #: Seconds after which to read a control file again that is waited for; None where the kernel tells of changes.
+    recheck: ClassVar[float | None]
+    #: Whether a frozen process that is killed dies, or does when it is thawed.
+    frozen_die: ClassVar[bool]
+    #: Whether systemd can delegate a part of it.
+    delegable: ClassVar[bool]
     #: Whether libcgroup makes groups here (see base.py).
     by_libcgroup: ClassVar[bool]
 
@@ -53,6 +55,8 @@ class Hierarchy:
         #: Which group is seen there: '/' unless a part of the tree is mounted, as in a container.
         self.root = root
         self.controllers = controllers
+        #: What relative names are below, '' for the mount point; None until it is known (see locate()).
+        self.base: str | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path} {','.join(sorted(self.controllers))}>"
@@ -104,6 +108,9 @@ class V1(Hierarchy):
     # "0" in `tasks` moves the calling thread without the thread-group lock that any pid, and `cgroup.procs`, take:
     # 20 us instead of a grace period of 7 to 15 ms.
     own_task_file = "tasks"
+    recheck = 0.001
+    frozen_die = False
+    delegable = False
     by_libcgroup = True
 
     def enable(self, directory: str, controller: str, first: str) -> None:
@@ -130,6 +137,9 @@ class V2(Hierarchy):
     column = 1
     threads_file = "cgroup.threads"
     own_task_file = "cgroup.procs"
+    recheck = None
+    frozen_die = True
+    delegable = True
     # libcgroup rewrites every ancestor's subtree_control, which a delegated user may not, leaves half a path behind
     # when one refuses, and writes out of bounds for "/" (2.0.2 to 3.2).
     by_libcgroup = False
@@ -182,39 +192,16 @@ def _between(top: str, bottom: str) -> list[str]:
 class Place:
     """Where a group is: its hierarchy, its directory, and the start of the paths of its files."""
 
-    __slots__ = ("column", "controller", "directory", "hierarchy", "prefix")
+    __slots__ = ("column", "controller", "directory", "hierarchy", "name", "prefix")
 
-    def __init__(self, hierarchy: Hierarchy, controller: str, directory: str) -> None:
+    def __init__(self, hierarchy: Hierarchy, controller: str, name: str) -> None:
         self.hierarchy = hierarchy
         self.controller = controller
-        self.directory = directory
+        #: The group's path below the mount point.
+        self.name = name
+        self.directory = directory = hierarchy.directory(name)
         self.prefix = directory + "/"
         self.column = hierarchy.column
-
-
-def mounts(mountinfo: str) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (file system, mount point, mounted group, options) of each cgroup mount in /proc/PID/mountinfo."""
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        kind, _, options = [*right.split(" "), "", ""][:3]
-        if kind in ("cgroup", "cgroup2"):
-            root, point = left.split(" ")[3:5]
-            yield kind, _unescape(point), _unescape(root), options
-
-
-def memberships(text: str) -> dict[str, str]:
-    """Return {controller: path} from /proc/PID/cgroup; a named hierarchy is 'name=x', v2 is ''."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        _, names, path = line.split(":", 2)
-        found |= dict.fromkeys(names.split(","), path)
-    return found
-
-
-def _unescape(path: str) -> str:
-    for escape, letter in _ESCAPES.items():
-        path = path.replace(escape, letter)
-    return path
 
 
 class Host:
@@ -222,29 +209,31 @@ class Host:
 
     __slots__ = ("hierarchies", "known", "root")
 
-    def __init__(self, root: str, hierarchies: tuple[Hierarchy, ...], known: frozenset[str]) -> None:
+    def __init__(self, root: str, hierarchies: tuple[Hierarchy, ...], known: dict[str, tuple[bool, bool]]) -> None:
         self.root = root
         self.hierarchies = hierarchies
         self.known = known
 
     @classmethod
     def read(cls, root: str = "/") -> Host:
-        """Read a host's mount table; where a tree is mounted twice the first mount counts, as in libcgroup.
+        """Read a host's mount table.
 
-        v1 comes first: a controller that is mounted there has nothing on v2.
+        v1 comes first: a controller that is mounted there has nothing on v2. Where a tree is mounted several times, the
+        first mount counts that shows this process's own group, else the first, as in libcgroup.
         """
-        seen: dict[frozenset[str], Hierarchy] = {}
+        found: dict[frozenset[str], list[Hierarchy]] = {}
         for kind, point, group, options in mounts(_text(f"{root}/proc/self/mountinfo")):
             path = os.path.join(root, point.lstrip("/")) if root != "/" else point
             if kind == "cgroup2":
-                controllers = frozenset(_text(f"{path}/cgroup.controllers").split())
-                seen.setdefault(frozenset({""}), V2(path, group, controllers))
+                offered = frozenset(_text(f"{path}/cgroup.controllers").split())
+                found.setdefault(frozenset({""}), []).append(V2(path, group, offered))
             else:
-                controllers = frozenset(options.split(",")) - {"rw", "ro"}
-                seen.setdefault(controllers, V1(path, group, controllers))
-        rows = (line.split() for line in _text(f"{root}/proc/cgroups").splitlines() if line[0] != "#")
-        trees = sorted(seen.values(), key=lambda tree: tree.version)
-        return cls(root, tuple(trees), frozenset(row[0] for row in rows))
+                mounted = controllers(options)
+                found.setdefault(mounted, []).append(V1(path, group, mounted))
+        own = memberships(_text(f"{root}/proc/self/cgroup"))
+        chosen = [next((tree for tree in same if tree.shown(own)), same[0]) for same in found.values()]
+        trees = sorted(chosen, key=lambda tree: tree.version)
+        return cls(root, tuple(trees), known(_text(f"{root}/proc/cgroups")))
 
     def serving(self, v1: str | None, v2: str | None) -> tuple[Hierarchy, str]:
         """Return the hierarchy that serves a controller, and the controller's name there.
@@ -261,7 +250,11 @@ class Host:
         name = v1 or v2
         if not self.hierarchies:
             return f"no cgroup hierarchy is mounted ({name}); as root: mount -t cgroup2 none /sys/fs/cgroup"
-        if name in self.known and v1 is not None:
+        on_v1, enabled = self.known.get(name or "", (False, True))
+        if not enabled:
+            return f"the kernel's command line disables {name} (cgroup_disable={name}): boot with cgroup_enable={name}"
+        on_v2 = v2 is not None and not on_v1 and any(isinstance(tree, V2) for tree in self.hierarchies)
+        if name in self.known and v1 is not None and not on_v2:
             mount = f"mkdir -p /sys/fs/cgroup/{v1} && mount -t cgroup -o {v1} {v1} /sys/fs/cgroup/{v1}"
             return f"the controller {v1} is mounted nowhere on this host; as root: {mount}"
         if v2 is None:
@@ -299,14 +292,22 @@ def here(*, again: bool = False) -> Host:
     return _here
 
 
-def locate(v1: str | None, v2: str | None, name: str) -> Place:
-    """Return where the group of that name is, or would be. Raises UnavailableError."""
+def locate(v1: str | None, v2: str | None, name: str, *, relative: bool = False) -> Place:
+    """Return where the group of that name is, or would be; `relative` to what is delegated. Raises UnavailableError."""
     try:
         tree, controller = here().serving(v1, v2)
     except UnavailableError:
         # Somebody may have mounted it since.
         tree, controller = here(again=True).serving(v1, v2)
-    return Place(tree, controller, tree.directory(name))
+    return Place(tree, controller, base(tree) + name if relative else name)
+
+
+def base(tree: Hierarchy) -> str:
+    """Return the subtree that is delegated to this process, as a path below the mount point; '' where there is none."""
+    if tree.base is None:
+        directory = subtrees.delegated(tree.path, here().directory("self", tree))
+        tree.base = directory.removeprefix(tree.path) if directory else ""
+    return tree.base
 
 
 def _text(path: str) -> str:

@@ -51,7 +51,8 @@ class Members(View):
         `tid` is a kernel's thread id, as threading.get_native_id() gives it. Raises as attach() does. By
         cgroup_attach_task and cgroup_attach_task_pid of libcgroup.
         """
-        _native.attach_thread(self._path, self._place.controller, _checked(tid, "thread"))
+        place = self._place
+        _native.attach_thread(place.name, place.controller, _checked(tid, "thread"))
 
     def detach(self, pid: int | None = None) -> None:
         """Move a process back to where it was before attach(), or to the root where that is not known or gone.

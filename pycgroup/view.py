@@ -59,7 +59,9 @@ class View:
         return self._located or self._locate()
 
     def _locate(self) -> Place:
-        self._located = locate(self.V1, self.V2, self._path)
+        relative = not self.group_name.startswith("/")
+        self._located = locate(self.V1, self.V2, self._path, relative=relative)
+        self._path = self._located.name
         return self._located
 
     def _label(self) -> str:

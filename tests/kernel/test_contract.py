@@ -246,5 +246,5 @@ def test_cpuacct_of_a_cpu_group_is_the_group_of_the_same_name(unique: Callable[.
     name = unique("cpu", "cpuacct")
     cpuacct = Cgroup.CPU(name).cpuacct
     assert type(cpuacct) is Cgroup.CPUACCT
-    assert cpuacct.group_name.strip("/") == name
+    assert cpuacct.group_name == name
     assert not os.path.exists(cpuacct.path)

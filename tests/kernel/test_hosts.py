@@ -18,11 +18,11 @@ from tests.support.processes import ROOT
 
 @pytest.mark.parametrize("controller", [pytest.param(each, marks=needs(each)) for each in CLASSES])
 def test_version_and_path(controller: str) -> None:
-    handle = CLASSES[controller]("pycgroup-none")
+    handle = CLASSES[controller]("/pycgroup-none")
     hierarchy = machine.hierarchy_of(controller)
     assert hierarchy is not None
     assert handle.version == hierarchy.version
-    assert str(handle.path) == oracle.directory(controller, "pycgroup-none")
+    assert str(handle.path) == oracle.directory(controller, "/pycgroup-none")
     assert str(CLASSES[controller]("/").path) == hierarchy.mount
 
 

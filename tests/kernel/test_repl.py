@@ -22,7 +22,7 @@ Unique = Callable[..., str]
 def test_repr_of_a_group(unique: Unique) -> None:
     name = unique("memory")
     with Cgroup.MEMORY(name, limit_in_bytes="8K") as memory:
-        assert repr(memory) == f"<Cgroup.MEMORY '/{name}' v1 limit_in_bytes=8192 usage_in_bytes=0>"
+        assert repr(memory) == f"<Cgroup.MEMORY '{name}' v1 limit_in_bytes=8192 usage_in_bytes=0>"
 
 
 @needs("memory")

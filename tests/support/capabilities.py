@@ -205,6 +205,19 @@ def _mypy() -> str | None:
     return None if importlib.util.find_spec("mypy") else "mypy is not installed"
 
 
+@capability("systemd")
+def _systemd() -> str | None:
+    if not os.path.isdir("/run/systemd/system"):
+        return "systemd does not run here"
+    bus = "/run/dbus/system_bus_socket" if os.geteuid() == 0 else f"/run/user/{os.geteuid()}/bus"
+    return None if os.path.exists(bus) else f"there is no bus to speak to systemd on: {bus}"
+
+
+@capability("jeepney")
+def _jeepney() -> str | None:
+    return None if importlib.util.find_spec("jeepney") else "jeepney is not installed"
+
+
 @capability("x86_64")
 def _x86_64() -> str | None:
     return None if platform.machine() == "x86_64" else f"this machine is {platform.machine()}"

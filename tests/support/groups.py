@@ -29,7 +29,7 @@ def unique_name(hint: str, *controllers: str) -> str:
         pytest.skip(f"no one place takes groups of {', '.join(controllers)}: {sorted(map(str, found))}")
     base = found.pop() if found else ""
     word = re.sub(r"\W+", "-", hint)[:40].strip("-")
-    return f"{base}/{SESSION}{next(_numbers)}-{word}".lstrip("/")
+    return f"/{base}/{SESSION}{next(_numbers)}-{word}".replace("//", "/")
 
 
 def remove(directory: str) -> None:

@@ -44,10 +44,11 @@ def pids(controller: str, name: str) -> set[int]:
 
 
 def group_of(controller: str, pid: int | str = "self") -> str:
-    """Return the group that a process is in, from /proc, without a leading slash."""
+    """Return the group that a process is in, from /proc, as unique() names groups; '' for the root."""
     hierarchy = machine.hierarchy_of(controller)
     assert hierarchy is not None, f"no hierarchy carries {controller}"
-    return machine.group_of(hierarchy, pid)
+    group = machine.group_of(hierarchy, pid)
+    return f"/{group}" if group else ""
 
 
 def cgget(name: str, file: str) -> str:

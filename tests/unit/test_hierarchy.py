@@ -11,7 +11,8 @@ import pytest
 
 from pycgroup import hierarchy
 from pycgroup.errors import CgroupError, NoSuchProcessError, UnavailableError
-from pycgroup.hierarchy import Host, memberships, mounts
+from pycgroup.hierarchy import Host
+from pycgroup.mountinfo import memberships, mounts
 
 
 class Files(NamedTuple):

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+"""The doctor: what control groups can do on this host for this user, proved by doing it in a scratch group."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import _native, remedies
+from .controllers import ALL, FREEZER, MEMORY, PIDS
+from .delegation import delegated
+from .errors import CgroupError, UnavailableError, UnsupportedSettingError
+from .hierarchy import base, here
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .base import Controller
+    from .hierarchy import Host
+
+MIB = 1 << 20
+_LIMIT = 24 * MIB
+_WANTED = 64
+_PATIENCE = 20.0  # seconds for what takes milliseconds
+# What runs in a scratch group: it waits for a line, so that it is inside before it does anything.
+_EATS = f"input(); block = bytearray({_WANTED} << 20); block[::4096] = b'x' * len(block[::4096]); print(len(block))"
+_FORKS = "import os; input(); os.fork()"
+_WAITS = "input()"
+
+
+class Seat(NamedTuple):
+    """Where a controller sits; `directory` is where relative names are, None where there is no such controller."""
+
+    controller: str
+    version: int | None
+    directory: str | None
+    writable: bool
+    why: str
+
+
+class Finding(NamedTuple):
+    """Whether something works, how that was seen; and where it does not, why, and the command that mends it."""
+
+    ability: str
+    works: bool
+    seen: str
+    why: str
+    mend: str
+
+
+class Report(NamedTuple):
+    """What the doctor has found."""
+
+    mode: str
+    kernel: str
+    user: int
+    systemd: bool
+    libcgroup: str
+    controllers: list[Seat]
+    findings: list[Finding]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether everything works."""
+        return all(finding.works for finding in self.findings)
+
+
+def examine() -> Report:
+    """Look at this host, and try in a scratch group what a group can do. Nothing is left behind."""
+    host = here(again=True)
+    findings = [_tried(ability, attempt, host) for ability, attempt in ABILITIES.items()]
+    try:
+        libcgroup = ".".join(map(str, _native.library_version()))
+    except UnavailableError as error:
+        libcgroup = str(error)
+    systemd = os.path.isdir("/run/systemd/system")
+    return Report(mode(host), os.uname().release, os.geteuid(), systemd, libcgroup, seats(), findings)
+
+
+_MODES = {(): "none", (1,): "v1", (2,): "v2", (1, 2): "mixed"}
+
+
+def mode(host: Host) -> str:
+    """Return 'v1', 'v2', 'mixed' (controllers on both), 'hybrid' (all on v1 beside a v2 without any), or 'none'."""
+    mounted = {tree.version for tree in host.hierarchies}
+    used = {tree.version for tree in host.hierarchies if any("=" not in name for name in tree.controllers)}
+    return "hybrid" if used < mounted and used else _MODES[tuple(sorted(used or mounted))]
+
+
+def seats() -> list[Seat]:
+    """Return where each controller sits."""
+    return [_seat(cls) for cls in ALL]
+
+
+def _seat(cls: type[Controller]) -> Seat:
+    try:
+        tree, name = here().serving(cls.V1, cls.V2)
+    except UnavailableError as error:
+        return Seat(cls.__name__, None, None, writable=False, why=str(error))
+    directory = tree.path + base(tree)
+    why = "" if os.access(directory, os.W_OK) else "not writable for this user"
+    if not tree.offers(directory, name):
+        why = "not delegated to this process"
+    return Seat(cls.__name__, tree.version, directory, writable=not why, why=why)
+
+
+def _tried(ability: str, attempt: Callable[[], str], host: Host) -> Finding:
+    try:
+        return Finding(ability, works=True, seen=attempt(), why="", mend="")
+    except CgroupError as error:
+        return Finding(ability, works=False, seen="", why=str(error), mend=remedies.command(error, host))
+
+
+@contextmanager
+def scratch(cls: type[Controller]) -> Iterator[Any]:
+    """Make a scratch group for the length of a `with` block; whatever happens it is gone after it, with all in it."""
+    group = cls(f"pycgroup-check-{os.getpid()}")
+    group.create()
+    try:
+        yield group
+    finally:
+        group.delete(tasks="kill", recursive=True)
+
+
+@contextmanager
+def inside(group: Controller, code: str) -> Iterator[subprocess.Popen[str]]:
+    """Run Python in a group until it asks for a line; it is gone after the `with` block."""
+    command = [sys.executable, "-S", "-c", code]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            group.attach(process.pid)
+            yield process
+        finally:
+            process.kill()
+
+
+def _ended(process: subprocess.Popen[str]) -> int:
+    """Let a process go on and return how it ended."""
+    try:
+        process.communicate("\n", timeout=_PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        raise CgroupError(f"a process that should have ended within {_PATIENCE} s did not") from error
+    return process.returncode
+
+
+def _group() -> str:
+    with scratch(FREEZER) as group, inside(group, _WAITS):
+        return f"made {group.path} and put a process into it"
+
+
+def _memory_limit() -> str:
+    with scratch(MEMORY) as group:
+        group.limit_in_bytes = _LIMIT
+        with inside(group, _EATS) as process:
+            killed = _ended(process) < 0
+        if not killed and group.max_usage_in_bytes > _LIMIT:
+            raise CgroupError(f"a process got {_WANTED} MiB in a group of {_LIMIT // MIB} MiB")
+        done = "was killed" if killed else "was swapped out"
+        return f"a process that wanted {_WANTED} MiB in a group of {_LIMIT // MIB} MiB {done}"
+
+
+def _swap_limit() -> str:
+    with scratch(MEMORY) as group:
+        group.limit_in_bytes = _LIMIT
+        group.memsw_limit_in_bytes = _LIMIT
+        with inside(group, _EATS) as process:
+            if _ended(process) >= 0:
+                raise CgroupError(f"a process got {_WANTED} MiB of memory and swap in a group of {_LIMIT // MIB} MiB")
+        return f"a process that wanted {_WANTED} MiB of memory and swap in a group of {_LIMIT // MIB} MiB was killed"
+
+
+def _oom_events() -> str:
+    with scratch(MEMORY) as group:
+        group.limit_in_bytes = _LIMIT
+        with suppress(UnsupportedSettingError):
+            group.memsw_limit_in_bytes = _LIMIT  # so that swap does not put the OOM off
+        with group.oom_events() as events, inside(group, _EATS) as process:
+            _ended(process)
+            if events.wait(timeout=_PATIENCE) is None:
+                raise CgroupError("a process hit its group's memory limit, and no event came")
+        return "a process hit its group's memory limit, and the event came"
+
+
+def _process_limit() -> str:
+    with scratch(PIDS) as group:
+        group.max = 1
+        with inside(group, _FORKS) as process:
+            if _ended(process) == 0:
+                raise CgroupError("a process forked in a group of one")
+        return "a process in a group of one could not fork"
+
+
+def _freeze() -> str:
+    with scratch(FREEZER) as group, inside(group, _WAITS):
+        group.freeze(_PATIENCE)
+        group.thaw(_PATIENCE)
+        return "a process was stopped and resumed"
+
+
+def _kill() -> str:
+    with scratch(FREEZER) as group, inside(group, _WAITS) as process:
+        group.kill(_PATIENCE)
+        return f"the group's only process ended with signal {-process.wait(_PATIENCE)}"
+
+
+def _delegation() -> str:
+    with subprocess.Popen(["/bin/sh", "-c", "read line"], stdin=subprocess.PIPE) as process:
+        try:
+            given = delegated(process.pid, leaf=False, timeout=_PATIENCE)
+        finally:
+            process.kill()
+    if given.unit:
+        return f"systemd made {given.unit} for a process, with {' '.join(given.controllers)}"
+    return f"{given.directory} is this process's to use, with {' '.join(given.controllers)}"
+
+
+#: What is tried, in this order.
+ABILITIES: dict[str, Callable[[], str]] = {
+    "group": _group,
+    "memory limit": _memory_limit,
+    "swap limit": _swap_limit,
+    **({"OOM events": _oom_events} if hasattr(MEMORY, "oom_events") else {}),
+    "process limit": _process_limit,
+    "freeze": _freeze,
+    "kill": _kill,
+    "delegation": _delegation,
+}

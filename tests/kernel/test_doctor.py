@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""`python -m pycgroup check` on the real machine: what it says is what the kernel does, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from pycgroup import _native, cli, doctor
+from tests.support import examples, groups, machine, processes
+from tests.support.capabilities import needs
+
+CHECK = ["-m", "pycgroup", "check", "--json"]
+WITHOUT_LIBCGROUP = """
+import sys
+sys.modules["pycgroup._libcgroup"] = None
+from pycgroup import cli
+sys.exit(cli.main(["check", "--json"]))
+"""
+
+
+def check(*arguments: str, prefix: tuple[str, ...] = ()) -> tuple[int, dict[str, Any]]:
+    """Run the doctor; return its status and what it says."""
+    command = [*prefix, sys.executable, *(arguments or CHECK)]
+    done = subprocess.run(command, env=examples.environment(), capture_output=True, text=True, check=False, timeout=300)
+    assert done.stderr == ""
+    return done.returncode, json.loads(done.stdout)
+
+
+def findings(said: dict[str, Any]) -> dict[str, bool]:
+    return {finding["ability"]: finding["works"] for finding in said["findings"]}
+
+
+@needs("memory")
+@needs("pids")
+@needs("freezer")
+def test_a_host_where_all_works() -> None:
+    status, said = check()
+    assert (status, said["healthy"]) == (0, True), said["findings"]
+    assert {"group", "memory limit", "swap limit", "process limit", "freeze", "kill", "delegation"} <= set(
+        findings(said)
+    )
+    assert all(finding["seen"] for finding in said["findings"])
+
+
+@needs("memory")
+@needs("pids")
+@needs("freezer")
+def test_the_same_from_python(capsys: pytest.CaptureFixture[str]) -> None:
+    report = doctor.examine()
+    assert report.healthy, report.findings
+    assert {seat.controller for seat in report.controllers if seat.writable} >= {"MEMORY", "PIDS", "FREEZER"}
+    assert cli.main(["check"]) == 0
+    assert "memory limit   works: " in capsys.readouterr().out
+
+
+def test_each_controller_is_where_the_kernel_has_it() -> None:
+    _, said = check()
+    for seat in said["controllers"]:
+        hierarchy = machine.hierarchy_of(seat["controller"].lower())
+        if seat["version"] is not None and seat["controller"] != "PERF_EVENT":
+            assert hierarchy is not None
+            assert seat["version"] == hierarchy.version
+            assert seat["directory"].startswith(hierarchy.mount)
+
+
+def test_nothing_is_left_behind() -> None:
+    check()
+    assert groups.leftovers("pycgroup-check-") == []
+
+
+def test_it_works_without_libcgroup() -> None:
+    status, said = check("-c", WITHOUT_LIBCGROUP)
+    assert "libcgroup" in said["libcgroup"]
+    assert (status, findings(said)) == (check()[0], findings(check()[1]))
+
+
+@needs("root")
+@needs("memory")
+def test_a_host_without_cgroups() -> None:
+    without = (
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        'umount -a -l -t cgroup,cgroup2; exec "$@"',
+        "sh",
+    )
+    status, said = check(prefix=without)
+    assert (status, said["mode"]) == (1, "none")
+    assert not any(findings(said).values())
+    assert {finding["mend"] for finding in said["findings"]} == {"mount -t cgroup2 none /sys/fs/cgroup"}
+    assert groups.leftovers("pycgroup-check-") == []
+
+
+@needs("root")
+@needs("memory", version=1)
+def test_a_user_to_whom_nothing_is_delegated() -> None:
+    _native.library_version()  # loads what that user may not read
+
+    def ask() -> list[tuple[bool, str, str]]:
+        return [(finding.works, finding.why, finding.mend) for finding in doctor.examine().findings]
+
+    for works, why, mend in processes.forked(ask, processes.NOBODY):
+        assert not works
+        assert why
+        assert f"chown -R {processes.NOBODY}" in mend
+
+
+@pytest.mark.parametrize("help_of", [["--help"], ["check", "--help"]])
+def test_help(help_of: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "pycgroup", *help_of], capture_output=True, text=True, check=True)
+    assert "check" in done.stdout
