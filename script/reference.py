@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ def page() -> str:
 
 def _section(cls: type[Controller], settings: list[Declaration[Any, Any]]) -> Iterator[str]:
     title = "Every class" if cls is controllers.Core else f"Cgroup.{cls.__name__}"
-    yield f"## {title}\n\n{(cls.__doc__ or '').strip()}\n"
+    yield f"## {title}\n\n{inspect.cleandoc(cls.__doc__ or '')}\n"
     if settings:
         yield "| property | v1 | v2 | value | |\n|---|---|---|---|---|"
         yield from (_row(setting) for setting in settings)
