@@ -23,6 +23,7 @@ from tests.support.declared import (
     agrees,
     both_ways,
     declared,
+    decoded,
     every,
     group,
     of_controller,
@@ -129,8 +130,7 @@ def test_a_value_survives_the_round_trip(each: Declared, name: str) -> None:
     prepare(each, name)
     for value, expected in samples(each):
         setattr(group(each, name), each.setting.name, value)
-        text = oracle.read(each.controller, name, each.file)
-        assert agrees(each.column.codec.decode(text), expected)
+        assert agrees(decoded(each, name), expected)
         assert agrees(getattr(group(each, name), each.setting.name), expected)
 
 
@@ -157,8 +157,7 @@ def test_what_is_staged_is_set_by_create(each: Declared, unique: Callable[..., s
         name = unique(each.controller)
         first = {FIRST[each.file][2]: FIRST[each.file][1]} if each.file in FIRST else {}
         CLASSES[each.controller](name, **first, **{each.setting.name: value}).create()
-        text = oracle.read(each.controller, name, each.file)
-        assert agrees(each.column.codec.decode(text), expected)
+        assert agrees(decoded(each, name), expected)
 
 
 @every(typed)

@@ -15,7 +15,7 @@ Unique = Callable[..., str]
 
 
 COMMON = """
-import os, sys, threading, time
+import os, sys, threading, time, traceback
 from errno import EBUSY, EEXIST, ENODEV, ENOENT
 from pycgroup import Cgroup, CgroupError, GroupExistsError, GroupNotFoundError, InvalidValueError
 
@@ -189,6 +189,8 @@ for number in range(40):
         status = 1
         try:
             status = child(number)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(status)
     statuses.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
@@ -216,6 +218,8 @@ for number in range(20):
         try:
             Cgroup.MEMORY(f"{top}/child-{number}", limit_in_bytes="8M").create()
             status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(status)
     pids.append(pid)

@@ -89,6 +89,7 @@ BY_SETTING: dict[tuple[str, str], Samples] = {
     ("cpu.max", "cfs_quota_us"): [(30000, 30000), (UNLIMITED, UNLIMITED), ("10000", 10000)],
     ("cpu.max", "cfs_period_us"): [(50000, 50000), ("100000", 100000)],
     ("cpu.max", "max"): [("30000 50000", "30000 50000")],
+    ("io.max", "max"): [(IO_MAX, IO_MAX)],
     ("cpu.weight", "shares"): [(512, 512), ("2048", 2048)],
 }
 BY_FILE: dict[str, Samples] = {
@@ -100,7 +101,6 @@ BY_FILE: dict[str, Samples] = {
     "cpu.weight": [(200, 200), ("50", 50)],
     "cpu.weight.nice": [(5, 5), (-5, -5)],
     "cpuset.cpus.partition": [("member", "member")],
-    "io.max": [(IO_MAX, IO_MAX)],
     "io.weight": [("default 200", "default 200")],
     "misc.max": [({}, {})],  # no machine of ours has such a resource
     "rdma.max": [({}, {})],
@@ -143,6 +143,12 @@ def samples(each: Declared) -> Samples:
     chosen: Samples | None = next(filter(None, found), None)
     assert chosen is not None, f"{each.file} needs values in BY_FILE, or its codec in BY_CODEC"
     return chosen
+
+
+def decoded(each: Declared, name: str) -> Any:
+    """Return what the kernel's own text of a group's file (and of the one beside it) stands for."""
+    files = [each.file, *filter(None, [each.column.beside])]
+    return each.column.codec.decode("\n".join(oracle.read(each.controller, name, file) for file in files))
 
 
 def agrees(value: Any, expected: Any) -> bool:
