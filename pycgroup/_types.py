@@ -8,14 +8,15 @@ TYPE_CHECKING = False  # as type checkers know it, without importing it
 if TYPE_CHECKING:
     from typing import Any as Any
     from typing import Generic as Generic
-    from typing import TypeVar
+    from typing import ParamSpec, TypeVar
     from typing import overload as overload
 
     K = TypeVar("K")
     T = TypeVar("T")
     V = TypeVar("V")
+    P = ParamSpec("P")
 else:
-    Any = K = T = V = None
+    Any = K = P = T = V = None
 
     def overload(function: object) -> object:
         """Leave the function as it is."""

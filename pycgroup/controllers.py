@@ -49,9 +49,21 @@ from .devices import (
 )
 from .freezing import Freezing
 from .hierarchy import CORE
+from .observer import watch
 from .quotas import CPU_PERIOD, CPU_QUOTA, MEMSW, MEMSW_USAGE, SHARES
 from .settings import File, Reading, Setting, WriteOnly
 from .sized import SizedReading, SizedSetting
+from .sources import (
+    EventSource,
+    Stalls,
+    control_by_eventfd,
+    counters_by_changes,
+    oom_by_counters,
+    oom_by_eventfd,
+    populated_by_changes,
+    pressure_by_eventfd,
+    threshold_by_eventfd,
+)
 from .stats import (
     CPU_STAT,
     CPUACCT_STAT,
@@ -68,7 +80,16 @@ from .stats import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Self
+
+    from .happenings import OomEvent
+    from .observer import Watching
+
+
+CPU_STALLS = Stalls("cpu.pressure", "stat.nr_throttled")
+IO_STALLS = Stalls("io.pressure", "throttle_io_serviced")
+MEMORY_STALLS = Stalls("memory.pressure", "pressure_events")
 
 
 class Core(Controller):
@@ -92,6 +113,9 @@ class Core(Controller):
     cgroup_kill = Trigger(YES, "1", v2="cgroup.kill", doc="Kill all processes in it and below.", needs="Linux 5.14")
     cgroup_pressure = Setting(FLAG, v2="cgroup.pressure", doc="Whether its pressure files count.", needs="Linux 6.1 with CONFIG_PSI")
     irq_pressure = Reading(PRESSURE, v2="irq.pressure", doc="How long tasks waited for interrupts.", needs="Linux 6.1 with CONFIG_PSI")
+
+    populated_events = EventSource(v2=populated_by_changes, doc="The first process coming into the group or below it, and the last one leaving.", nearest="notify_on_release, which runs the root's release_agent when the last process has left")
+    event = EventSource(v1=control_by_eventfd, doc="Any control file that takes event registrations, with any argument: event('memory.usage_in_bytes', '10M').", nearest="counter_events, oom_events, stall_events and populated_events, for what v2's files tell")
 
 
 class CPUACCT(Core, v1="cpuacct", v2="cpu", shows="usage"):
@@ -129,6 +153,8 @@ class CPU(Core, v1="cpu", v2="cpu", shows="shares cfs_quota_us cfs_period_us"):
     stat = Reading(CPU_STAT, v1="cpu.stat", v2="cpu.stat", doc="Periods and throttling by the quota; on v2 also the CPU time used.")
     stat_local = Reading(CPU_STAT, v1="cpu.stat.local", v2="cpu.stat.local", doc="Throttling of the group itself, without that of the groups above.", needs="Linux 6.6")
     pressure = Reading(PRESSURE, v2="cpu.pressure", doc="How long tasks waited for the CPU.", needs="CONFIG_PSI")
+
+    stall_events = EventSource(v1=CPU_STALLS, v2=CPU_STALLS, doc="Tasks waiting for the CPU longer than a share of a window of time.")
 
     @property
     def cpuacct(self) -> CPUACCT:
@@ -217,6 +243,8 @@ class BLKIO(Core, v1="blkio", v2="io", shows="throttle_read_bps_device throttle_
     stat = Reading(EQUALS, v2="io.stat", doc="Bytes and operations: {'8:0': {'rbytes': ..., 'wbytes': ..., 'rios': ..., 'wios': ...}}.")
     pressure = Reading(PRESSURE, v2="io.pressure", doc="How long tasks waited for block devices.", needs="CONFIG_PSI")
 
+    stall_events = EventSource(v1=IO_STALLS, v2=IO_STALLS, doc="Tasks waiting for block devices longer than a share of a window of time.")
+
 
 class MEMORY(Core, v1="memory", v2="memory", shows="limit_in_bytes usage_in_bytes"):
     """How much memory a control group may use (memory)."""
@@ -267,6 +295,16 @@ class MEMORY(Core, v1="memory", v2="memory", shows="limit_in_bytes usage_in_byte
     oom_group = Setting(FLAG, v2="memory.oom.group", doc="Whether the OOM killer kills all of the group or none.", needs="Linux 4.19")
     reclaim = Command(MAX, v2="memory.reclaim", doc="Reclaim so many bytes now.", needs="Linux 5.19")
     pressure = Reading(PRESSURE, v2="memory.pressure", doc="How long tasks waited for memory.", needs="CONFIG_PSI")
+
+    oom_events = EventSource(v1=oom_by_eventfd, v2=oom_by_counters, doc="The group running out of memory.")
+    threshold_events = EventSource(v1=threshold_by_eventfd, doc="Usage crossing a number of bytes, up or down.", nearest="set high and take counter_events('high'), which throttles above it")
+    pressure_events = EventSource(v1=pressure_by_eventfd, doc="Reclaim: 'low', 'medium' or 'critical'.", nearest="stall_events")
+    stall_events = EventSource(v1=MEMORY_STALLS, v2=MEMORY_STALLS, doc="Tasks waiting for memory longer than a share of a window of time.")
+    counter_events = EventSource(v2=counters_by_changes, doc="Counters of memory.events: low, high, max, oom, oom_kill, oom_group_kill.", nearest="oom_events for kills, threshold_events for usage, failcnt for the limit")
+
+    def on_oom(self, callback: Callable[[OomEvent], object]) -> Watching[OomEvent]:
+        """Call a function with each OOM of the group, from one thread that serves all groups; close() ends it."""
+        return watch(self.oom_events(), callback)
 
 
 class PIDS(Core, v1="pids", v2="pids", shows="max current"):

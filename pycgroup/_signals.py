@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""How the kernel wakes a watcher: eventfd on v1, POLLPRI on the events files of v2, pressure triggers. And removal.
+
+A signal has a descriptor that polls readable (`fileno`), and `text()` gives the watched file as it is now; that raises
+OSError with ENODEV once the group is gone. This is one of the places where the versions differ; those who use a signal
+need not know which it is. One waiter at a time, which the subscription sees to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ._types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import select
+
+_READ = os.O_RDONLY | os.O_CLOEXEC
+_WRITE = os.O_WRONLY | os.O_CLOEXEC
+_CHUNK = 4096
+# What take() says where the kernel cannot be asked any more: something may have happened.
+PERHAPS = -1
+
+
+class Signal:
+    """What the three kinds have in common."""
+
+    __slots__ = ("file",)
+    #: The descriptor of the watched file, or -1 where it is not kept.
+    file: int
+
+    def fileno(self) -> int:
+        """Return a descriptor that polls readable when there is something to take."""
+        raise NotImplementedError
+
+    def wait(self, timeout: float | None) -> int:
+        """Wait for so many seconds, None for ever; return how often it was signalled, 0 when the time was over."""
+        raise NotImplementedError
+
+    def take(self) -> int:
+        """Return how often it was signalled since the last time, without waiting."""
+        return self.wait(0)
+
+    def wake(self) -> None:
+        """Make it poll readable once, from whatever thread, so that its waiter returns."""
+        raise NotImplementedError
+
+    def text(self) -> str:
+        """Return what the watched file holds now. Raises OSError, with ENODEV when the group is gone."""
+        return os.pread(self.file, _CHUNK, 0).decode()
+
+    def close(self) -> None:
+        """Close its descriptors."""
+        os.close(self.file)
+
+
+class EventFd(Signal):
+    """v1: an eventfd registered in cgroup.event_control. The kernel adds one for each event, and one on removal."""
+
+    __slots__ = ("_descriptor", "_inode", "_path")
+
+    def __init__(self, prefix: str, file: str, argument: str) -> None:
+        # It blocks: waiting is one read then, and nobody but the one waiter reads.
+        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC)
+        self.file = -1
+        try:
+            self._path = prefix + file
+            self.file = os.open(self._path, _READ)
+            # Write-only, which is all that the owner of a delegated group may.
+            control = os.open(prefix + "cgroup.event_control", _WRITE)
+            try:
+                os.write(control, f"{self._descriptor} {self.file} {argument}".encode())
+            finally:
+                os.close(control)
+        except OSError:
+            self.close()
+            raise
+        # Reading a kept file costs a tenth and tells at once that the group is gone; but with thousands of groups
+        # descriptors are scarce, and the registration does not need it any more.
+        if self.file > os.sysconf("SC_OPEN_MAX") // 2:
+            self._inode = os.fstat(self.file).st_ino
+            os.close(self.file)
+            self.file = -1
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def wait(self, timeout: float | None) -> int:
+        if timeout is not None and not _readable(self._descriptor, timeout):
+            return 0
+        return os.eventfd_read(self._descriptor)
+
+    def wake(self) -> None:
+        os.eventfd_write(self._descriptor, 1)
+
+    def text(self) -> str:
+        try:
+            return super().text() if self.file >= 0 else self._reopened()
+        except OSError as error:
+            # memory.pressure_level cannot be read, and says so as long as it is there.
+            if error.errno == errno.EINVAL:
+                return ""
+            raise
+
+    def _reopened(self) -> str:
+        """Return the text of the file at the same path, if it still is that file and not one of a group made since."""
+        try:
+            file = os.open(self._path, _READ)
+        except FileNotFoundError as cause:
+            raise _gone() from cause
+        try:
+            if os.fstat(file).st_ino != self._inode:
+                raise _gone()
+            return os.pread(file, _CHUNK, 0).decode()
+        finally:
+            os.close(file)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+        if self.file >= 0:
+            super().close()
+
+
+class Changes(Signal):
+    """v2: a file such as memory.events, which polls POLLPRI when it has changed since it was read, and on removal.
+
+    asyncio and others wait for reading, and such a file can be read at any time: hence an epoll descriptor before it,
+    which itself polls readable.
+    """
+
+    __slots__ = ("_epoll",)
+    _FLAGS = _READ
+
+    def __init__(self, path: str) -> None:
+        import select
+
+        self._epoll: select.epoll = select.epoll()
+        try:
+            self.file = os.open(path, self._FLAGS)
+        except OSError:
+            self._epoll.close()
+            raise
+        self._epoll.register(self.file, select.EPOLLPRI)
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def wait(self, timeout: float | None) -> int:
+        return len(self._epoll.poll(timeout))
+
+    def wake(self) -> None:
+        import select
+
+        self._epoll.register(always_readable(), select.EPOLLIN)
+
+    def close(self) -> None:
+        self._epoll.close()
+        super().close()
+
+
+class Stall(Changes):
+    """A pressure trigger, on whichever version has the file: `some 150000 2000000`, in microseconds."""
+
+    __slots__ = ("_shared",)
+    _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
+
+    def __init__(self, path: str, trigger: str) -> None:
+        super().__init__(path)
+        self._shared = False
+        try:
+            # The kernel takes the last byte for the NUL that ends it, whatever it is.
+            os.write(self.file, trigger.encode() + b"\0")
+        except OSError:
+            self.close()
+            raise
+
+    def fileno(self) -> int:
+        self._shared = True
+        return super().fileno()
+
+    def take(self) -> int:
+        # The kernel forgets a trigger when it is polled, be it from outside through the epoll descriptor.
+        return super().take() or (PERHAPS if self._shared else 0)
+
+
+def _gone() -> OSError:
+    return OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+
+def _readable(descriptor: int, timeout: float) -> bool:
+    import select
+
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(max(0.0, timeout) * 1000))
+
+
+_readable_for_ever = -1
+
+
+def always_readable() -> int:
+    """Return a descriptor that is always readable, the same for all: it is never read."""
+    global _readable_for_ever
+    if _readable_for_ever < 0:
+        _readable_for_ever = os.eventfd(1, os.EFD_CLOEXEC)
+    return _readable_for_ever

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: MIT
+"""Subscription: events of one group for sync code, threads and asyncio."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from _thread import RLock
+
+from ._signals import PERHAPS
+from ._types import TYPE_CHECKING, Generic, T
+from .errors import BusyError, ClosedError, GroupRemovedError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Protocol, Self
+
+    from ._aio import Feed
+    from ._signals import Signal
+
+    class Keeper(Protocol):
+        """Who has the descriptor in an epoll: it must let go before that is closed."""
+
+        def release(self) -> bool:
+            """Let go; return False where that can be done only later, by calling dispose()."""
+
+# Guards who waits and who closes, for the moment that it takes to say so; waiting itself is done without it.
+# Re-entrant, because a signal handler may close what its own thread is just about to wait for.
+_guard = RLock()
+
+
+def _in_child() -> None:
+    global _guard
+    _guard = RLock()
+
+
+os.register_at_fork(after_in_child=_in_child)
+
+
+class Watch(Generic[T]):
+    """What a signal means: the part of a subscription that differs from kind to kind."""
+
+    __slots__ = ("group",)
+
+    def __init__(self, group: str) -> None:
+        #: The group's name, for events and messages.
+        self.group = group
+
+    def start(self, text: str) -> None:
+        """Note what the watched file held when the watch began."""
+
+    def happened(self, signals: int, text: str) -> T | None:
+        """Return the event that so many signals stand for, None where they mean nothing."""
+        raise NotImplementedError
+
+    def outlived(self, _signals: int) -> T | None:
+        """Return what had happened before the group went away, as far as it can be known; the kernel signals that too."""
+        return None
+
+    def close(self) -> None:
+        """Complete what was delivered, as long as the group can be asked."""
+
+
+class Subscription(Generic[T]):
+    """Events of one group: wait() for one, iterate, iterate in asyncio, or give fileno() to a selector.
+
+    It is a context manager. Iteration ends when the group is removed or the subscription is closed. One at a time may
+    wait; in a forked child the subscription is closed, so that it takes nothing from its parent.
+    """
+
+    __slots__ = ("__weakref__", "_closed", "_keeper", "_pid", "_removed", "_signal", "_waiting", "_watch")
+
+    def __init__(self, signal: Signal, watch: Watch[T]) -> None:
+        self._signal: Signal | None = signal
+        self._watch = watch
+        self._closed = self._removed = self._waiting = False
+        self._keeper: Keeper | None = None
+        self._pid = os.getpid()
+        try:
+            watch.start(signal.text())
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                self.close()
+                raise
+            signal.wake()  # the first to wait hears that the group is gone
+
+    @property
+    def group(self) -> str:
+        """The name of the group."""
+        return self._watch.group
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed; true in a forked child, too."""
+        return self._closed or self._pid != os.getpid()
+
+    def fileno(self) -> int:
+        """Return a descriptor that polls readable when wait(0) has something to say. Raises ClosedError."""
+        signal = self._signal
+        if self.closed or signal is None:
+            raise self._closed_error()
+        return signal.fileno()
+
+    def wait(self, timeout: float | None = None) -> T | None:
+        """Return the next event, or None when `timeout` seconds are over; None waits for ever, 0 not at all.
+
+        Raises GroupRemovedError when the group is gone, ClosedError, and BusyError when somebody else is waiting.
+        """
+        signal = self.enter()
+        try:
+            if timeout is None:
+                return self._wait(signal)
+            return self._wait_until(signal, time.monotonic() + timeout, timeout)
+        finally:
+            self.leave()
+
+    def _wait(self, signal: Signal) -> T:
+        while True:
+            event = self.meaning(signal.wait(None))
+            if event is not None:
+                return event
+
+    def _wait_until(self, signal: Signal, deadline: float, left: float) -> T | None:
+        while True:
+            signals = signal.wait(left) if left > 0 else signal.take()
+            event = self.meaning(signals) if signals else None
+            left = deadline - time.monotonic()
+            if event is not None or left <= 0:
+                return event
+
+    def enter(self) -> Signal:
+        """Become the one who waits. Raises ClosedError, BusyError, GroupRemovedError."""
+        if self.closed:
+            raise self._closed_error()
+        with _guard:
+            if self._waiting:
+                raise BusyError(f"somebody else waits for events of {self.group!r} already", group=self.group)
+            self._waiting = True
+        signal = self._signal
+        if self._closed or self._removed or signal is None:
+            self.leave()
+            raise self._removed_error() if self._removed and not self._closed else self._closed_error()
+        return signal
+
+    def leave(self) -> None:
+        """Wait no longer; close what was closed meanwhile."""
+        self._waiting = False
+        if self._closed:
+            self.dispose()
+
+    def poll(self) -> T | None:
+        """Return the event that has come, or None; for who has entered. Raises ClosedError, GroupRemovedError."""
+        signal = self._signal
+        signals = signal.take() if signal is not None else PERHAPS
+        return self.meaning(signals) if signals else None
+
+    def meaning(self, signals: int) -> T | None:
+        """Return the event that so many signals stand for; for who has entered.
+
+        Raises ClosedError and GroupRemovedError.
+        """
+        signal = self._signal
+        if self._closed or signal is None:
+            raise self._closed_error()
+        try:
+            text = signal.text()
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+        else:
+            return self._watch.happened(signals, text)
+        return self._last_words(signal, signals)
+
+    def _last_words(self, signal: Signal, signals: int) -> T:
+        """Return what happened before the group went away; then, and at once if nothing did, say that it is gone."""
+        self._removed = True
+        event = self._watch.outlived(signals)
+        if event is None:
+            raise self._removed_error()
+        signal.wake()  # so that those who poll come back and hear of the removal
+        return event
+
+    def close(self) -> None:
+        """End the subscription, from any thread; whoever waits gets ClosedError. Closing twice is no error."""
+        with _guard:
+            if self._closed:
+                return
+            self._closed = True
+            if self._pid == os.getpid() and self._waiting and self._signal is not None:
+                # The waiter closes the descriptors: they must not become other files' while it uses them.
+                self._signal.wake()
+                return
+        self.dispose()
+
+    def dispose(self) -> None:
+        """Close the descriptors, once nobody uses them any more."""
+        own = self._pid == os.getpid()
+        keeper, self._keeper = self._keeper, None
+        if own and keeper is not None and not keeper.release():
+            return
+        with _guard:
+            signal, self._signal = self._signal, None
+        if signal is not None:
+            signal.close()
+        if signal is not None and own:
+            self._watch.close()
+
+    def keep(self, keeper: Keeper | None) -> None:
+        """Have somebody let go of the descriptor before it is closed."""
+        self._keeper = keeper
+
+    def _closed_error(self) -> ClosedError:
+        foreign = "" if self._pid == os.getpid() else f" here: it belongs to process {self._pid}, subscribe anew"
+        return ClosedError(f"the subscription to events of {self.group!r} is closed{foreign}", group=self.group)
+
+    def _removed_error(self) -> GroupRemovedError:
+        return GroupRemovedError(f"the group {self.group!r} was removed while it was watched", group=self.group)
+
+    def __iter__(self) -> Self:
+        if self.closed:
+            raise self._closed_error()
+        return self
+
+    def __next__(self) -> T:
+        try:
+            event = self.wait()
+        except (GroupRemovedError, ClosedError):
+            raise StopIteration from None
+        if event is None:
+            raise AssertionError("waiting without a timeout ends with an event")
+        return event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __aiter__(self) -> Self:
+        return self.__iter__()
+
+    async def __anext__(self) -> T:
+        try:
+            return await self._feed().next()
+        except (GroupRemovedError, ClosedError):
+            raise StopAsyncIteration from None
+
+    def _feed(self) -> Feed[T]:
+        """Return the reader that is kept in the running loop."""
+        from ._aio import Feed, running
+
+        keeper = self._keeper
+        if isinstance(keeper, Feed) and keeper.loop is running():
+            return keeper
+        feed: Feed[T] = Feed(self)
+        self._keeper = feed
+        return feed
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._closed:
+            if self._pid == os.getpid():
+                import warnings
+
+                warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
+            self.close()
+
+    def __repr__(self) -> str:
+        state = " closed" if self.closed else " removed" if self._removed else ""
+        return f"<Subscription to {type(self._watch).__name__} of {self.group!r}{state}>"

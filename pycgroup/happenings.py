@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""What subscriptions deliver: one small frozen class for each kind of event."""
+
+from __future__ import annotations
+
+from ._types import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import ClassVar, Literal, NoReturn
+
+    from .codecs import Amount
+    from .stats import FrozenMap
+
+
+class Frozen:
+    """Attributes that are given once, by keyword; equal where they all are."""
+
+    __slots__ = ()
+    FIELDS: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls.FIELDS = (*cls.FIELDS, *(name for name in cls.__dict__["__slots__"] if name[0] != "_"))
+
+    def __init__(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} is what has happened; it cannot be changed")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} is what has happened; it cannot be changed")
+
+    def _values(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.FIELDS}
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, Frozen) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(str, self._values().values())))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values().items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self._values())
+
+
+def _restore(cls: type[Frozen], values: dict[str, Any]) -> Frozen:
+    return cls(**values)
+
+
+class Event(Frozen):
+    """Something that happened to a group. `time` is in seconds since the epoch, when the signal was taken."""
+
+    __slots__ = ("group", "time")
+    group: str
+    time: float
+
+
+class ControlEvent(Event):
+    """A control file signalled `signals` times; `text` is what the file held then, or None where it is not read."""
+
+    __slots__ = ("argument", "file", "signals", "text")
+    file: str
+    argument: str
+    signals: int
+    text: str | None
+
+
+class ThresholdEvent(Event):
+    """Memory usage crossed a threshold, `crossings` times since the last event; `above` is on which side it came to be.
+
+    `usage` is what was in use a moment later, in bytes, so it may be on the other side again.
+    """
+
+    __slots__ = ("above", "crossings", "threshold", "usage")
+    threshold: int
+    usage: int
+    above: bool
+    crossings: int
+
+    @property
+    def direction(self) -> Literal["up", "down"]:
+        """Which way the last crossing went."""
+        return "up" if self.above else "down"
+
+
+class PressureEvent(Event):
+    """The kernel was reclaiming memory of the group, at `level` or above, `signals` times since the last event."""
+
+    __slots__ = ("level", "mode", "signals")
+    level: str
+    mode: str
+    signals: int
+
+
+class StallEvent(Event):
+    """Tasks of the group waited longer than the trigger allows. `stalled` is microseconds since the last event.
+
+    `pressure` is the whole pressure file, as `pressure` of the group reads it.
+    """
+
+    __slots__ = ("kind", "pressure", "stalled")
+    kind: Literal["some", "full"]
+    stalled: int
+    pressure: FrozenMap[str, FrozenMap[str, float]]
+
+
+class PopulatedEvent(Event):
+    """The first process came into the group or one below it (`populated`), or the last one left."""
+
+    __slots__ = ("populated",)
+    populated: bool
+
+
+class CounterEvent(Event):
+    """Counters of an events file rose: `changes` says which and by how much, `counts` holds them all."""
+
+    __slots__ = ("changes", "counts")
+    changes: Mapping[str, int]
+    counts: Mapping[str, int]
+
+
+class Victim(Frozen):
+    """A process that the OOM killer killed, as the kernel log has it. `anon_rss` is in bytes."""
+
+    __slots__ = ("anon_rss", "group", "name", "pid")
+    pid: int
+    name: str
+    anon_rss: int
+    group: str
+
+
+class OomEvent(Event):
+    """The group ran out of memory.
+
+    ooms               how often since the last event
+    under_oom          whether its tasks wait for memory, because the killer is off (v1)
+    oom_kill_disable   whether the killer is off (v1)
+    usage limit peak   bytes, and failcnt, how often usage hit the limit: when the signal was taken, None where unknown
+    kills              how many processes the kernel has killed since the last event
+    victims            which those were, as far as the kernel log says
+    confidence         how much of it was observed: "signalled" (the notification alone), "counted" (the kernel's
+                       counters or under_oom bear it out) or "named" (each victim is known)
+
+    The kernel signals before it kills, by some milliseconds on v1. The event is delivered at once; the last three are
+    completed when one of them is first asked for, which waits for the kernel's counter for up to a quarter of a
+    second, or when the next event comes, or when the subscription is closed.
+    """
+
+    __slots__ = ("_complete", "_outcome", "failcnt", "limit", "oom_kill_disable", "ooms", "peak", "under_oom", "usage")
+    FIELDS = ("group", "time", "ooms", "kills", "under_oom", "oom_kill_disable", "usage", "limit", "failcnt", "peak")
+    ooms: int
+    under_oom: bool
+    oom_kill_disable: bool
+    usage: int | None
+    limit: Amount | None
+    failcnt: int | None
+    peak: int | None
+    _complete: Callable[[], None] | None
+    _outcome: tuple[int, tuple[Victim, ...], str]
+
+    def __init_subclass__(cls) -> None:
+        """Leave FIELDS as they are."""
+
+    def __init__(self, *, complete: Callable[[], None] | None = None, **values: Any) -> None:
+        outcome = tuple(values.pop(name, default) for name, default in _OUTCOME.items())
+        super().__init__(_complete=complete, _outcome=outcome, **values)
+
+    @property
+    def kills(self) -> int:
+        """How many processes the kernel has killed since the last event."""
+        return self._completed()[0]
+
+    @property
+    def victims(self) -> tuple[Victim, ...]:
+        """Which processes were killed, as far as the kernel log says."""
+        return self._completed()[1]
+
+    @property
+    def confidence(self) -> str:
+        """How much of it was observed: "signalled", "counted" or "named"."""
+        return self._completed()[2]
+
+    def _completed(self) -> tuple[int, tuple[Victim, ...], str]:
+        complete = self._complete
+        if complete is not None:
+            complete()
+        return self._outcome
+
+    def settle(self, kills: int, victims: tuple[Victim, ...], confidence: str) -> None:
+        """Note what became of it; for the subscription, once."""
+        object.__setattr__(self, "_outcome", (kills, victims, confidence))
+        object.__setattr__(self, "_complete", None)
+
+
+_OUTCOME: dict[str, Any] = {"kills": 0, "victims": (), "confidence": "signalled"}
+OomEvent.FIELDS = (*OomEvent.FIELDS, "victims", "confidence")

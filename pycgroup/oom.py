@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""Out of memory: from a signal to an OomEvent that says how many were killed, and who.
+
+On v1 the kernel signals an OOM, then picks and kills a process, and only then counts the kill: some milliseconds lie
+between. Hence an event is delivered open, and closed when it is asked, when the next one comes, or at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from _thread import RLock
+from functools import partial
+
+from . import _kernfs
+from ._types import TYPE_CHECKING
+from .errors import CgroupError, GroupNotFoundError
+from .events import Watch
+from .happenings import OomEvent
+from .stats import OOM_CONTROL
+from .victims import kernel_log
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .settings import Declaration, Holder
+    from .stats import OomControl
+    from .victims import Victim
+
+# How long a kill may take to be counted after the signal, in seconds: on a busy machine a hundred times the usual.
+_PATIENCE = 0.25
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.00005, 0.005
+#: What an event reports beside the counters: its attribute and the setting of MEMORY.
+_FIGURES = {"usage": "usage_in_bytes", "limit": "limit_in_bytes", "failcnt": "failcnt", "peak": "max_usage_in_bytes"}
+_settling = RLock()
+
+
+class OomWatch(Watch[OomEvent]):
+    """OOM of a memory group, on either version: v2's `memory.events` counts OOMs, v1 signals each."""
+
+    __slots__ = ("_below", "_killed", "_logged", "_ooms", "_open", "_owner")
+
+    def __init__(self, group: str, owner: Holder) -> None:
+        super().__init__(group)
+        self._owner = owner
+        self._killed = self._ooms = self._below = self._logged = 0
+        self._open: OomEvent | None = None
+
+    def start(self, text: str) -> None:
+        control = OOM_CONTROL.decode(text)
+        self._killed, self._ooms = _kills(control), control.get("oom", 0)
+        log = kernel_log()
+        self._logged = log.position() if log is not None else 0
+
+    def happened(self, signals: int, text: str) -> OomEvent | None:
+        control = OOM_CONTROL.decode(text)
+        with _settling:
+            ooms = control.get("oom", self._ooms + signals) - self._ooms
+            if self._open is not None:
+                self._close(self._open, control, next_came=True)
+            if ooms <= 0 and _kills(control) <= self._killed:
+                return None  # the kill of the event before, on v2
+            self._ooms = control.get("oom", 0)
+            return self._opened(max(0, ooms), control)
+
+    def _opened(self, ooms: int, control: OomControl) -> OomEvent:
+        self._below = self._killed_below(control)
+        event = self._event(
+            ooms=ooms, under_oom=control.under_oom, oom_kill_disable=control.oom_kill_disable, **self._figures()
+        )
+        object.__setattr__(event, "_complete", partial(self._complete, event))
+        self._open = event
+        return event
+
+    def _event(self, **values: Any) -> OomEvent:
+        return OomEvent(group=self.group, time=time.time(), **values)
+
+    def _figures(self) -> dict[str, Any]:
+        return {name: self._figure(setting) for name, setting in _FIGURES.items()}
+
+    def _figure(self, setting: str) -> Any:
+        try:
+            return self._read(setting)
+        except CgroupError:
+            return None  # gone by now, or a kernel without the file
+
+    def _read(self, setting: str) -> Any:
+        declared: Declaration[Any, Any] = getattr(type(self._owner), setting)
+        return declared.read(self._owner)  # not the attribute, which may be staged
+
+    def _complete(self, event: OomEvent) -> None:
+        """Wait until the kernel has counted what it killed, and close the event."""
+        deadline, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
+        while self._open is event:
+            control = self._control()
+            if control is None or self._is_counted(event, control) or time.monotonic() > deadline:
+                with _settling:
+                    if self._open is event:
+                        self._close(event, control)
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _control(self) -> OomControl | None:
+        try:
+            control: OomControl = self._read("oom_control")
+        except GroupNotFoundError:
+            return None
+        return control
+
+    def _is_counted(self, event: OomEvent, control: OomControl) -> bool:
+        return control.oom_kill_disable or self._new_kills(control) >= max(1, event.ooms)
+
+    def _new_kills(self, control: OomControl) -> int:
+        return max(0, _kills(control) - self._killed) + max(0, self._killed_below(control) - self._below)
+
+    def _killed_below(self, control: OomControl) -> int:
+        """Return how many were killed in the groups below, where the group's own counter leaves them out (v1)."""
+        if "oom" in control:
+            return 0
+        directory = self._owner._place.directory  # noqa: SLF001
+        return _killed_under(directory)
+
+    def _close(self, event: OomEvent, control: OomControl | None, *, next_came: bool = False) -> None:
+        """Say what became of an event. Where the next one has come already, the kills of that are left to it."""
+        self._open = None
+        kills, most = 0, None
+        if control is not None:
+            below = max(0, self._killed_below(control) - self._below)
+            own = max(0, _kills(control) - self._killed)
+            most = max(1, event.ooms) if next_came and "oom" not in control else None
+            own = own if most is None else min(own, most)
+            self._killed += own
+            kills = own + below
+        victims = self._victims(kills, most)
+        kills = max(kills, len(victims))
+        event.settle(kills, victims, _confidence(event, kills, len(victims)))
+
+    def _victims(self, kills: int, most: int | None) -> tuple[Victim, ...]:
+        log = kernel_log()
+        if log is None:
+            return ()
+        self._logged, victims = log.since(self._logged_group(), self._logged, kills, most)
+        return victims
+
+    def _logged_group(self) -> str:
+        place = self._owner._place  # noqa: SLF001
+        path: str = place.directory[len(place.hierarchy.path) :]
+        return place.hierarchy.root.rstrip("/") + path
+
+    def outlived(self, signals: int) -> OomEvent | None:
+        """Tell OOMs from the removal, which signals once on v1: by the number of signals, and by the kernel log."""
+        with _settling:
+            if self._open is not None:
+                self._close(self._open, None)
+            victims = self._victims(0, None)
+            ooms = max(signals - 1, 1 if victims else 0)
+            if not ooms:
+                return None
+            unknown = dict.fromkeys(_FIGURES)
+            event = self._event(ooms=ooms, under_oom=False, oom_kill_disable=False, **unknown)
+            event.settle(len(victims), victims, _confidence(event, len(victims), len(victims)))
+            return event
+
+    def close(self) -> None:
+        if (event := self._open) is not None:
+            self._complete(event)
+
+
+def _kills(control: OomControl) -> int:
+    return control.get("oom_kill", 0)  # not before Linux 4.13
+
+
+def _confidence(event: OomEvent, kills: int, named: int) -> str:
+    if kills:
+        return "named" if named >= kills else "counted"
+    return "counted" if event.under_oom else "signalled"
+
+
+def _killed_under(directory: str) -> int:
+    """Return how many processes were killed in the groups below a directory."""
+    try:
+        if os.stat(directory).st_nlink == 2:  # noqa: PLR2004  # itself and its name: no groups below
+            return 0
+        below = [f"{directory}/{name}" for name in _kernfs.children(directory)]
+        own = [OOM_CONTROL.decode(_kernfs.read(f"{each}/memory.oom_control")) for each in below]
+    except OSError:
+        return 0  # one of them is being removed
+    return sum(map(_kills, own)) + sum(map(_killed_under, below))

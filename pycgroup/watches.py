@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""What the signals mean, for each kind of event but OOM, which has oom.py: from the watched file's text to an event."""
+
+from __future__ import annotations
+
+import time
+
+from ._signals import PERHAPS
+from ._types import TYPE_CHECKING
+from .events import Watch
+from .happenings import ControlEvent, CounterEvent, PopulatedEvent, PressureEvent, StallEvent, ThresholdEvent
+from .stats import MEMORY_EVENTS, PRESSURE, FrozenMap, MemoryEvents
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Literal
+
+
+class ControlWatch(Watch[ControlEvent]):
+    """Any control file of v1 that takes event registrations."""
+
+    __slots__ = ("_argument", "_file")
+
+    def __init__(self, group: str, file: str, argument: str) -> None:
+        super().__init__(group)
+        self._file = file
+        self._argument = argument
+
+    def happened(self, signals: int, text: str) -> ControlEvent:
+        return self._event(signals, text.removesuffix("\n") or None)
+
+    def outlived(self, signals: int) -> ControlEvent | None:
+        # One of the signals is the removal itself.
+        return self._event(signals - 1, None) if signals > 1 else None
+
+    def _event(self, signals: int, text: str | None) -> ControlEvent:
+        return ControlEvent(
+            group=self.group, time=time.time(), file=self._file, argument=self._argument, signals=signals, text=text
+        )
+
+
+class ThresholdWatch(Watch[ThresholdEvent]):
+    """A threshold on memory usage. Each signal is one crossing, and they alternate: hence the direction of each."""
+
+    __slots__ = ("_above", "_threshold")
+
+    def __init__(self, group: str, threshold: int) -> None:
+        super().__init__(group)
+        self._threshold = threshold
+        self._above = False
+
+    def start(self, text: str) -> None:
+        self._above = int(text) >= self._threshold
+
+    def happened(self, signals: int, text: str) -> ThresholdEvent:
+        self._above ^= signals % 2 == 1
+        return ThresholdEvent(
+            group=self.group,
+            time=time.time(),
+            threshold=self._threshold,
+            usage=int(text),
+            above=self._above,
+            crossings=signals,
+        )
+
+
+class PressureWatch(Watch[PressureEvent]):
+    """`memory.pressure_level` of v1."""
+
+    __slots__ = ("_level", "_mode")
+
+    def __init__(self, group: str, level: str, mode: str) -> None:
+        super().__init__(group)
+        self._level = level
+        self._mode = mode
+
+    def happened(self, signals: int, _text: str) -> PressureEvent:
+        return PressureEvent(group=self.group, time=time.time(), level=self._level, mode=self._mode, signals=signals)
+
+
+class StallWatch(Watch[StallEvent]):
+    """A pressure trigger; the file itself says how long tasks have waited in all."""
+
+    __slots__ = ("_kind", "_stall", "_total")
+
+    def __init__(self, group: str, kind: Literal["some", "full"], stall: int) -> None:
+        super().__init__(group)
+        self._kind = kind
+        self._stall = stall
+        self._total = 0
+
+    def start(self, text: str) -> None:
+        self._total = int(PRESSURE.decode(text)[self._kind]["total"])
+
+    def happened(self, signals: int, text: str) -> StallEvent | None:
+        pressure = PRESSURE.decode(text)
+        total = int(pressure[self._kind]["total"])
+        stalled = total - self._total
+        if signals == PERHAPS and stalled < self._stall:
+            return None
+        self._total = total
+        return StallEvent(group=self.group, time=time.time(), kind=self._kind, stalled=stalled, pressure=pressure)
+
+
+class PopulatedWatch(Watch[PopulatedEvent]):
+    """`cgroup.events` of v2, which also tells of freezing: only what `populated` does counts."""
+
+    __slots__ = ("_populated",)
+
+    def __init__(self, group: str) -> None:
+        super().__init__(group)
+        self._populated = False
+
+    def start(self, text: str) -> None:
+        self._populated = _populated(text)
+
+    def happened(self, _signals: int, text: str) -> PopulatedEvent | None:
+        before, self._populated = self._populated, _populated(text)
+        if self._populated == before:
+            return None
+        return PopulatedEvent(group=self.group, time=time.time(), populated=self._populated)
+
+
+def _populated(text: str) -> bool:
+    return "populated 1" in text
+
+
+class CounterWatch(Watch[CounterEvent]):
+    """`memory.events` of v2, or those of its counters that are asked for."""
+
+    __slots__ = ("_counts", "_names")
+
+    def __init__(self, group: str, names: Collection[str]) -> None:
+        super().__init__(group)
+        self._names = names
+        self._counts = MemoryEvents({})
+
+    def start(self, text: str) -> None:
+        self._counts = MEMORY_EVENTS.decode(text)
+
+    def unknown(self) -> list[str]:
+        """Return those that were asked for and that this kernel does not have."""
+        return [name for name in self._names if name not in self._counts]
+
+    def happened(self, _signals: int, text: str) -> CounterEvent | None:
+        before, now = self._counts, MEMORY_EVENTS.decode(text)
+        self._counts = now
+        changes = {name: now[name] - before[name] for name in self._names or now if now[name] != before[name]}
+        if not changes:
+            return None
+        return CounterEvent(group=self.group, time=time.time(), changes=FrozenMap(changes), counts=now)
