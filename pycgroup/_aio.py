@@ -36,7 +36,7 @@ class Feed(Generic[T]):
         future = self._future = self.loop.create_future()
         try:
             self._listen()
-            return await future
+            event: T = await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self._kept.append(future.result())
@@ -44,6 +44,7 @@ class Feed(Generic[T]):
         finally:
             self._future = None
             self._subscription.leave()
+        return event
 
     def _listen(self) -> None:
         if self._descriptor < 0:
@@ -51,7 +52,7 @@ class Feed(Generic[T]):
             self.loop.add_reader(self._descriptor, self._ready)
 
     def _ready(self) -> None:
-        """Take what was signalled, here rather than in the awaiting task: the loop would call again before that runs."""
+        """Take what was signalled, at once: the loop would call again before the awaiting task runs."""
         future = self._future
         if future is None or future.done():
             # Nobody is waiting, so it must not be asked in every turn of the loop; next() listens again.
@@ -74,11 +75,18 @@ class Feed(Generic[T]):
         """Take the descriptor out of the loop; from another thread that is left to the loop."""
         if self._descriptor < 0 or self.loop.is_closed():
             return True
-        if asyncio._get_running_loop() is self.loop or not self.loop.is_running():
+        if self._is_here() or not self.loop.is_running():
             self._unlisten()
             return True
         self.loop.call_soon_threadsafe(self._let_go)
         return False
+
+    def _is_here(self) -> bool:
+        """Return whether this is the thread of the loop."""
+        try:
+            return running() is self.loop
+        except RuntimeError:
+            return False
 
     def _let_go(self) -> None:
         self._unlisten()

@@ -82,11 +82,6 @@ def write(path: str, text: str) -> None:
         os.close(fd)
 
 
-def exists(path: str) -> bool:
-    """Return whether there is such a file."""
-    return os.path.exists(path)
-
-
 def children(directory: str) -> list[str]:
     """Return the names of the groups below a directory. Raises OSError."""
     with os.scandir(directory) as entries:

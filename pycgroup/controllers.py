@@ -50,11 +50,7 @@ from .devices import (
 from .freezing import Freezing
 from .hierarchy import CORE
 from .observer import watch
-from .quotas import CPU_PERIOD, CPU_QUOTA, MEMSW, MEMSW_USAGE, SHARES
-from .settings import File, Reading, Setting, WriteOnly
-from .sized import SizedReading, SizedSetting
-from .sources import (
-    EventSource,
+from .openers import (
     Stalls,
     control_by_eventfd,
     counters_by_changes,
@@ -64,6 +60,10 @@ from .sources import (
     pressure_by_eventfd,
     threshold_by_eventfd,
 )
+from .quotas import CPU_PERIOD, CPU_QUOTA, MEMSW, MEMSW_USAGE, SHARES
+from .settings import File, Reading, Setting, WriteOnly
+from .sized import SizedReading, SizedSetting
+from .sources import EventSource
 from .stats import (
     CPU_STAT,
     CPUACCT_STAT,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         def release(self) -> bool:
             """Let go; return False where that can be done only later, by calling dispose()."""
 
+
 # Guards who waits and who closes, for the moment that it takes to say so; waiting itself is done without it.
 # Re-entrant, because a signal handler may close what its own thread is just about to wait for.
 _guard = RLock()
@@ -55,7 +56,7 @@ class Watch(Generic[T]):
         raise NotImplementedError
 
     def outlived(self, _signals: int) -> T | None:
-        """Return what had happened before the group went away, as far as it can be known; the kernel signals that too."""
+        """Return what had happened before the group went away, as far as it can be known."""
         return None
 
     def close(self) -> None:

@@ -152,7 +152,9 @@ class OomEvent(Event):
     """
 
     __slots__ = ("_complete", "_outcome", "failcnt", "limit", "oom_kill_disable", "ooms", "peak", "under_oom", "usage")
-    FIELDS = ("group", "time", "ooms", "kills", "under_oom", "oom_kill_disable", "usage", "limit", "failcnt", "peak")
+    FIELDS = tuple(
+        "group time ooms kills victims confidence under_oom oom_kill_disable usage limit failcnt peak".split()
+    )
     ooms: int
     under_oom: bool
     oom_kill_disable: bool
@@ -198,4 +200,3 @@ class OomEvent(Event):
 
 
 _OUTCOME: dict[str, Any] = {"kills": 0, "victims": (), "confidence": "signalled"}
-OomEvent.FIELDS = (*OomEvent.FIELDS, "victims", "confidence")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .settings import Declaration, Holder
+    from .happenings import Victim
     from .stats import OomControl
-    from .victims import Victim
 
 # How long a kill may take to be counted after the signal, in seconds: on a busy machine a hundred times the usual.
 _PATIENCE = 0.25
@@ -118,8 +118,7 @@ class OomWatch(Watch[OomEvent]):
         """Return how many were killed in the groups below, where the group's own counter leaves them out (v1)."""
         if "oom" in control:
             return 0
-        directory = self._owner._place.directory  # noqa: SLF001
-        return _killed_under(directory)
+        return _killed_under(self._owner._place.directory)
 
     def _close(self, event: OomEvent, control: OomControl | None, *, next_came: bool = False) -> None:
         """Say what became of an event. Where the next one has come already, the kills of that are left to it."""
@@ -144,8 +143,8 @@ class OomWatch(Watch[OomEvent]):
         return victims
 
     def _logged_group(self) -> str:
-        place = self._owner._place  # noqa: SLF001
-        path: str = place.directory[len(place.hierarchy.path) :]
+        place = self._owner._place
+        path = place.directory[len(place.hierarchy.path) :]
         return place.hierarchy.root.rstrip("/") + path
 
     def outlived(self, signals: int) -> OomEvent | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whom the OOM killer killed, from the kernel log: /dev/kmsg, which root may read, and others if dmesg_restrict is 0."""
+"""Whom the OOM killer killed, by the kernel log: /dev/kmsg, which root may read, and others if dmesg_restrict is 0."""
 
 from __future__ import annotations
 
