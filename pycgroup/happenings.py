@@ -153,7 +153,20 @@ class OomEvent(Event):
 
     __slots__ = ("_complete", "_outcome", "failcnt", "limit", "oom_kill_disable", "ooms", "peak", "under_oom", "usage")
     FIELDS = tuple(
-        "group time ooms kills victims confidence under_oom oom_kill_disable usage limit failcnt peak".split()
+        [
+            "group",
+            "time",
+            "ooms",
+            "kills",
+            "victims",
+            "confidence",
+            "under_oom",
+            "oom_kill_disable",
+            "usage",
+            "limit",
+            "failcnt",
+            "peak",
+        ]
     )
     ooms: int
     under_oom: bool

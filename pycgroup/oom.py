@@ -23,8 +23,8 @@ from .victims import kernel_log
 if TYPE_CHECKING:
     from typing import Any
 
-    from .settings import Declaration, Holder
     from .happenings import Victim
+    from .settings import Declaration, Holder
     from .stats import OomControl
 
 # How long a kill may take to be counted after the signal, in seconds: on a busy machine a hundred times the usual.
