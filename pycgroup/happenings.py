@@ -20,7 +20,7 @@ class Frozen:
     FIELDS: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        cls.FIELDS = (*cls.FIELDS, *(name for name in cls.__dict__["__slots__"] if name[0] != "_"))
+        cls.FIELDS = (*cls.FIELDS, *(name for name in cls.__annotations__ if name[0] != "_"))
 
     def __init__(self, **values: Any) -> None:
         for name, value in values.items():
@@ -152,22 +152,6 @@ class OomEvent(Event):
     """
 
     __slots__ = ("_complete", "_outcome", "failcnt", "limit", "oom_kill_disable", "ooms", "peak", "under_oom", "usage")
-    FIELDS = tuple(
-        [
-            "group",
-            "time",
-            "ooms",
-            "kills",
-            "victims",
-            "confidence",
-            "under_oom",
-            "oom_kill_disable",
-            "usage",
-            "limit",
-            "failcnt",
-            "peak",
-        ]
-    )
     ooms: int
     under_oom: bool
     oom_kill_disable: bool
@@ -177,9 +161,6 @@ class OomEvent(Event):
     peak: int | None
     _complete: Callable[[], None] | None
     _outcome: tuple[int, tuple[Victim, ...], str]
-
-    def __init_subclass__(cls) -> None:
-        """Leave FIELDS as they are."""
 
     def __init__(self, *, complete: Callable[[], None] | None = None, **values: Any) -> None:
         outcome = tuple(values.pop(name, default) for name, default in _OUTCOME.items())
@@ -212,4 +193,5 @@ class OomEvent(Event):
         object.__setattr__(self, "_complete", None)
 
 
+OomEvent.FIELDS += ("kills", "victims", "confidence")
 _OUTCOME: dict[str, Any] = {"kills": 0, "victims": (), "confidence": "signalled"}

@@ -48,7 +48,7 @@ class OomWatch(Watch[OomEvent]):
 
     def start(self, text: str) -> None:
         control = OOM_CONTROL.decode(text)
-        self._killed, self._ooms = _kills(control), control.get("oom", 0)
+        self._killed, self._ooms, self._below = _kills(control), control.get("oom", 0), self._killed_below(control)
         log = kernel_log()
         self._logged = log.position() if log is not None else 0
 
@@ -64,7 +64,6 @@ class OomWatch(Watch[OomEvent]):
             return self._opened(max(0, ooms), control)
 
     def _opened(self, ooms: int, control: OomControl) -> OomEvent:
-        self._below = self._killed_below(control)
         event = self._event(
             ooms=ooms, under_oom=control.under_oom, oom_kill_disable=control.oom_kill_disable, **self._figures()
         )
@@ -125,7 +124,8 @@ class OomWatch(Watch[OomEvent]):
         self._open = None
         kills, most = 0, None
         if control is not None:
-            below = max(0, self._killed_below(control) - self._below)
+            before, self._below = self._below, self._killed_below(control)
+            below = max(0, self._below - before)
             own = max(0, _kills(control) - self._killed)
             most = max(1, event.ooms) if next_came and "oom" not in control else None
             own = own if most is None else min(own, most)

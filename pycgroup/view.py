@@ -11,6 +11,7 @@ from .codecs import RAW, shown
 from .errors import CgroupError, ReadOnlySettingError, UnsupportedSettingError
 from .hierarchy import locate
 from .settings import Declaration, Setting
+from .sources import EventSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +86,12 @@ class View:
     def settings(cls) -> tuple[Declaration[Any, Any], ...]:
         """Return the declarations of the control files: name, aliases, v1, v2, takes, doc, writable of each."""
         return tuple(dict.fromkeys(declared for name, declared in _declarations(cls)))
+
+    @classmethod
+    def event_sources(cls) -> tuple[EventSource[Any, Any], ...]:
+        """Return the declarations of what the group can be watched for: name, v1, v2, doc, nearest of each."""
+        found = {name: value for owner in reversed(cls.__mro__) for name, value in vars(owner).items()}
+        return tuple(value for value in found.values() if isinstance(value, EventSource))
 
     @classmethod
     def _setting(cls, name: str) -> Setting[Any, Any]:

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""What opens a subscription: for each kind of event and version the file, its argument, and what a signal means."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from . import _kernfs, names
+from ._types import TYPE_CHECKING, T
+from .codecs import UNLIMITED, refuse, size
+from .errors import InvalidValueError, UnavailableError, UnsupportedSettingError
+from .hierarchy import CORE, here
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Literal
+
+    from ._signals import Signal
+    from .events import Subscription, Watch
+    from .happenings import (
+        ControlEvent,
+        CounterEvent,
+        OomEvent,
+        PopulatedEvent,
+        PressureEvent,
+        StallEvent,
+        ThresholdEvent,
+    )
+    from .settings import Holder
+
+_HINTS = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the limit of open files (sysctl fs.file-max)",
+}
+_LEVELS = ("low", "medium", "critical")
+_MODES = ("default", "hierarchy", "local")
+_UNITS = {"us": 1, "ms": 1000, "s": 1_000_000}
+_STALL_HINT = "the window is 500 ms to 10 s, without CAP_SYS_RESOURCE (root may lack it) a multiple of 2 s"
+
+
+def _subscribe(
+    group: Holder, file: str, make: Callable[[], Signal], watch: Watch[T], *, value: object = None, hint: str = ""
+) -> Subscription[T]:
+    from .events import Subscription
+
+    try:
+        signal = make()
+    except OSError as cause:
+        directory = group._place.directory
+        raise _kernfs.error(
+            cause,
+            f"{group._label()}: cannot watch {file}{'' if value is None else f' for {value!r}'}",
+            group=directory,
+            directory=directory,
+            setting=file,
+            value=value,
+            hint=_HINTS.get(cause.errno or 0, hint if cause.errno == errno.EINVAL else ""),
+        ) from cause
+    return Subscription(signal, watch)
+
+
+def _by_eventfd(group: Holder, file: str, argument: str, watch: Watch[T], value: object = None) -> Subscription[T]:
+    from ._signals import EventFd
+
+    prefix = group._place.prefix
+    return _subscribe(group, file, lambda: EventFd(prefix, file, argument), watch, value=value)
+
+
+def _by_changes(group: Holder, file: str, watch: Watch[T]) -> Subscription[T]:
+    from ._signals import Changes
+
+    prefix = group._place.prefix
+    return _subscribe(group, file, lambda: Changes(prefix + file), watch)
+
+
+def oom_by_eventfd(group: Holder) -> Subscription[OomEvent]:
+    """Subscribe to the group's running out of memory: `memory.oom_control`. Raises GroupNotFoundError."""
+    from .oom import OomWatch
+
+    return _by_eventfd(group, "memory.oom_control", "", OomWatch(group._path, group))
+
+
+def oom_by_counters(group: Holder) -> Subscription[OomEvent]:
+    """Subscribe to the group's running out of memory: `memory.events`. Raises GroupNotFoundError."""
+    from .oom import OomWatch
+
+    return _by_changes(group, "memory.events", OomWatch(group._path, group))
+
+
+def threshold_by_eventfd(group: Holder, threshold: int | str, *, memsw: bool = False) -> Subscription[ThresholdEvent]:
+    """Subscribe to each crossing of a threshold by memory usage, or by memory and swap together: bytes, or "10M".
+
+    The kernel rounds it down to pages, and looks once in about a hundred pages. Raises GroupNotFoundError,
+    InvalidValueError, UnsupportedSettingError (memsw without swap accounting). File: `memory.usage_in_bytes`.
+    """
+    from .watches import ThresholdWatch
+
+    limit = _bytes(group, threshold)
+    file = "memory.memsw.usage_in_bytes" if memsw else "memory.usage_in_bytes"
+    return _by_eventfd(group, file, str(limit), ThresholdWatch(group._path, limit), threshold)
+
+
+def _bytes(group: Holder, threshold: int | str) -> int:
+    try:
+        number = size(threshold)
+        if number == UNLIMITED:
+            refuse(threshold, "a threshold that could be crossed")
+    except ValueError as refusal:
+        raise InvalidValueError(f"{group._label()}.threshold_events: {refusal}", value=threshold) from None
+    page = os.sysconf("SC_PAGE_SIZE")
+    return int(number) // page * page
+
+
+def pressure_by_eventfd(
+    group: Holder,
+    level: Literal["low", "medium", "critical"],
+    *,
+    mode: Literal["default", "hierarchy", "local"] = "default",
+) -> Subscription[PressureEvent]:
+    """Subscribe to reclaim in the group: "low", "medium" or "critical" and above.
+
+    `mode` says which groups' events come: "default" those of groups below that nobody watches, "hierarchy" those of
+    all below, "local" only its own. Raises GroupNotFoundError, InvalidValueError. File: `memory.pressure_level`.
+    """
+    from .watches import PressureWatch
+
+    for value, words in ((level, _LEVELS), (mode, _MODES)):
+        if value not in words:
+            message = f"{group._label()}.pressure_events: {value!r} is not {' or '.join(map(repr, words))}"
+            raise InvalidValueError(message, setting="memory.pressure_level", value=value)
+    argument = level if mode == "default" else f"{level},{mode}"
+    return _by_eventfd(group, "memory.pressure_level", argument, PressureWatch(group._path, level, mode), argument)
+
+
+def control_by_eventfd(group: Holder, file: str, argument: str | int = "") -> Subscription[ControlEvent]:
+    """Subscribe to any control file that takes event registrations, with any argument.
+
+    Raises InvalidNameError, InvalidValueError, GroupNotFoundError, UnsupportedSettingError.
+    """
+    from .watches import ControlWatch
+
+    text = str(argument)
+    if not text.isprintable():
+        raise InvalidValueError(f"{group._label()}.event: {argument!r} is not one line of text", value=argument)
+    return _by_eventfd(group, names.file_name(file), text, ControlWatch(group._path, file, text), argument)
+
+
+def counters_by_changes(group: Holder, *counters: str) -> Subscription[CounterEvent]:
+    """Subscribe to counters of `memory.events` (low, high, max, oom, oom_kill, oom_group_kill), by default to all.
+
+    Raises GroupNotFoundError, InvalidValueError (this kernel has no such counter).
+    """
+    from .watches import CounterWatch
+
+    watch = CounterWatch(group._path, counters)
+    subscription = _by_changes(group, "memory.events", watch)
+    if unknown := watch.unknown():
+        subscription.close()
+        message = f"{group._label()}.counter_events: memory.events has no {', '.join(map(repr, unknown))}"
+        raise InvalidValueError(message, setting="memory.events", value=unknown)
+    return subscription
+
+
+def populated_by_changes(group: Holder) -> Subscription[PopulatedEvent]:
+    """Subscribe to the group's, with those below it, becoming empty or no longer empty: `cgroup.events`.
+
+    Raises GroupNotFoundError.
+    """
+    from .watches import PopulatedWatch
+
+    return _by_changes(group, "cgroup.events", PopulatedWatch(group._path))
+
+
+class Stalls:
+    """What opens a pressure file, `memory.pressure` and the like, of which only v2 groups have one.
+
+    On a hybrid host that is the v2 group of the same name, which counts the processes that are in that.
+    """
+
+    __slots__ = ("_file", "_nearest")
+
+    def __init__(self, file: str, nearest: str) -> None:
+        self._file = file
+        self._nearest = nearest
+
+    def __call__(
+        self,
+        group: Holder,
+        *,
+        some: str | float | None = None,
+        full: str | float | None = None,
+        window: str | float = 2,
+    ) -> Subscription[StallEvent]:
+        """Subscribe to tasks' waiting longer than `some` (any of them) or `full` (all at once) in a window of time.
+
+        Times are in seconds, or text such as "150ms"; the window is 500 ms to 10 s, without CAP_SYS_RESOURCE a
+        multiple of 2 s. At most one event comes in each window. Raises InvalidValueError, GroupNotFoundError,
+        UnsupportedSettingError where there is no pressure file for the group.
+        """
+        from ._signals import Stall
+        from .watches import StallWatch
+
+        if (some is None) is (full is None):
+            raise InvalidValueError(f"{group._label()}.stall_events: it takes either some=... or full=...")
+        kind: Literal["some", "full"] = "some" if full is None else "full"
+        stall, within = (_microseconds(group, each) for each in (some if full is None else full, window))
+        trigger = f"{kind} {stall} {within}"
+        path = self._path(group)
+        watch = StallWatch(group._path, kind, stall)
+        return _subscribe(group, self._file, lambda: Stall(path, trigger), watch, value=trigger, hint=_STALL_HINT)
+
+    def _path(self, group: Holder) -> str:
+        own = group._place.hierarchy
+        try:
+            tree, _ = here().serving(None, CORE)
+        except UnavailableError as cause:
+            raise self._unsupported(group) from cause
+        directory = tree.directory(group._path)
+        if tree is not own and not os.path.exists(f"{directory}/{self._file}"):
+            raise self._unsupported(group)
+        return f"{directory}/{self._file}"
+
+    def _unsupported(self, group: Holder) -> UnsupportedSettingError:
+        message = f"{group._label()}.stall_events: cgroup v1 has no {self._file}, and no v2 group of that name has one"
+        return UnsupportedSettingError(f"{message}; the nearest: {self._nearest}", setting=self._file)
+
+
+def _microseconds(group: Holder, value: Any) -> int:
+    """Return a time that is given in seconds or as text with a unit."""
+    text = str(value).strip()
+    unit = next((unit for unit in _UNITS if text.endswith(unit)), "")
+    try:
+        number = float(text.removesuffix(unit))
+        if isinstance(value, bool) or not 0 < number < UNLIMITED:
+            refuse(value, "more than nothing")
+    except ValueError:
+        message = f"{group._label()}.stall_events: {value!r} is not a time: seconds, or text such as '150ms' or '2s'"
+        raise InvalidValueError(message, value=value) from None
+    return round(number * _UNITS[unit or "s"])

@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: MIT
+"""Every other kind of event: thresholds, pressure levels, stalls, counters, populated, and any control file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pycgroup import (
+    Cgroup,
+    GroupNotFoundError,
+    GroupRemovedError,
+    InvalidNameError,
+    InvalidValueError,
+    PermissionDeniedError,
+    UnsupportedSettingError,
+)
+from pycgroup.controllers import ALL, MEMORY, Core
+from pycgroup.sources import EventSource
+from tests.support import oracle, processes
+from tests.support.capabilities import needs
+from tests.support.hogs import MIB, PATIENCE, Hogs, held, hogs, holding
+
+Unique = Callable[..., str]
+v1, v2 = needs("memory", version=1), needs("memory", version=2)
+
+
+class UNIFIED(Core, v2="cgroup"):
+    """A group of the v2 hierarchy, which hybrid hosts have beside their controllers on v1."""
+
+    __slots__ = ()
+
+
+class UNIFIED_MEMORY(UNIFIED, v2="cgroup"):
+    """The same with the memory class's stall_events."""
+
+    __slots__ = ()
+    stall_events = MEMORY.stall_events
+
+
+@pytest.fixture(scope="module", name="hog")
+def server() -> Iterator[Hogs]:
+    with hogs() as started:
+        yield started
+
+
+@pytest.fixture
+def memory(unique: Unique) -> Iterator[MEMORY]:
+    with Cgroup.MEMORY(unique("memory")) as group:
+        yield group
+
+
+@v1
+@pytest.mark.parametrize("threshold", ["2M", 2 * MIB, 2 * MIB + 5])
+def test_each_crossing_of_a_threshold(memory: MEMORY, threshold: int | str) -> None:
+    with memory.threshold_events(threshold) as events:
+        with holding(memory.path, 8 * MIB) as task:
+            held(task)
+            up = events.wait(PATIENCE)
+            assert up is not None
+            assert (up.above, up.direction, up.crossings, up.threshold) == (True, "up", 1, 2 * MIB)
+            assert up.usage >= 2 * MIB
+            assert events.wait(0) is None
+            assert task.stdin is not None
+            task.stdin.write("\n")
+        down = events.wait(PATIENCE)
+        assert down is not None
+        assert (down.above, down.direction, down.crossings) == (False, "down", 1)
+        assert down.usage < 2 * MIB
+
+
+@v1
+def test_crossings_that_nobody_took_are_counted(memory: MEMORY, hog: Hogs) -> None:
+    with memory.threshold_events("2M") as events, memory.event("memory.usage_in_bytes", "2M") as same:
+        for _ in range(3):
+            assert hog.take(memory.path, 8 * MIB) == 0
+        # The crossing down is seen when the kernel looks the next time, at the latest with the next task.
+        event, other = events.wait(PATIENCE), same.wait(PATIENCE)
+        assert event is not None
+        assert other is not None
+        assert event.crossings == other.signals
+        assert event.crossings in (5, 6)
+        assert event.above is (event.crossings % 2 == 1)
+
+
+@v1
+@needs("memory.memsw.usage_in_bytes")
+def test_memory_and_swap_together(memory: MEMORY, hog: Hogs) -> None:
+    with memory.threshold_events("2M", memsw=True) as events:
+        assert hog.take(memory.path, 8 * MIB) == 0
+        assert events.wait(PATIENCE) is not None
+
+
+@v1
+@pytest.mark.parametrize("threshold", ["lots", -5, "max", "5MB", None, 1.5, True])
+def test_thresholds_that_are_refused(memory: MEMORY, threshold: object) -> None:
+    with pytest.raises(InvalidValueError, match="threshold_events"):
+        memory.threshold_events(threshold)  # type: ignore[arg-type]
+
+
+@v1
+@pytest.mark.parametrize("mode", ["default", "hierarchy", "local"])
+def test_pressure(memory: MEMORY, hog: Hogs, mode: str) -> None:
+    memory.limit_in_bytes = "4M"
+    with memory.pressure_events("low", mode=mode) as events:  # type: ignore[arg-type]
+        assert events.wait(0) is None
+        hog.order(memory.path)
+        event = events.wait(PATIENCE)
+        hog.outcome()
+        assert event is not None
+        assert (event.level, event.mode) == ("low", mode)
+        assert event.signals >= 1
+
+
+@v1
+@pytest.mark.parametrize(("level", "mode"), [("high", "default"), ("low", "all"), ("", "default")])
+def test_pressure_levels_that_are_refused(memory: MEMORY, level: str, mode: str) -> None:
+    with pytest.raises(InvalidValueError, match="pressure_events"):
+        memory.pressure_events(level, mode=mode)  # type: ignore[arg-type]
+
+
+@v1
+def test_any_control_file(memory: MEMORY, hog: Hogs) -> None:
+    memory.limit_in_bytes = "4M"
+    with memory.event("memory.oom_control") as events:
+        hog.be_killed(memory.path)
+        event = events.wait(PATIENCE)
+        assert event is not None
+        assert (event.file, event.argument, event.signals) == ("memory.oom_control", "", 1)
+        assert event.text is not None
+        assert "oom_kill_disable 0" in event.text
+        hog.be_killed(memory.path)
+        memory.delete()
+        assert [each.text for each in events] in ([None], [])  # none where the removal was not signalled yet
+        with pytest.raises(GroupRemovedError):
+            events.wait(0)
+    memory.create()
+
+
+@v1
+@pytest.mark.parametrize(
+    ("file", "argument", "error"),
+    [
+        ("memory.usage_in_bytes", "much", InvalidValueError),
+        ("memory.stat", "", InvalidValueError),
+        ("memory.nothing", "", UnsupportedSettingError),
+        ("../tasks", "", InvalidNameError),
+        ("memory.usage_in_bytes", "1\n2", InvalidValueError),
+    ],
+)
+def test_registrations_that_are_refused(memory: MEMORY, file: str, argument: str, error: type[Exception]) -> None:
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(error):
+        memory.event(file, argument)
+    assert os.listdir("/proc/self/fd") == before
+
+
+@needs("pids", version=1)
+def test_v1_controllers_without_events_say_so(unique: Unique) -> None:
+    with Cgroup.PIDS(unique("pids")) as pids, pytest.raises(UnsupportedSettingError):
+        pids.event("pids.events")
+
+
+@v1
+def test_what_v1_cannot_do_names_the_nearest(memory: MEMORY) -> None:
+    for name, nearest in {"counter_events": "threshold_events", "populated_events": "notify_on_release"}.items():
+        with pytest.raises(UnsupportedSettingError, match=nearest):
+            getattr(memory, name)
+        assert not hasattr(memory, name)
+
+
+@v2
+def test_what_v2_cannot_do_names_the_nearest(memory: MEMORY) -> None:
+    nearest = {"threshold_events": "high", "pressure_events": "stall_events", "event": "counter_events"}
+    for name, other in nearest.items():
+        with pytest.raises(UnsupportedSettingError, match=other):
+            getattr(memory, name)
+        assert not hasattr(memory, name)
+
+
+@v2
+def test_counters_of_v2(memory: MEMORY, hog: Hogs) -> None:
+    memory.modify(limit_in_bytes="4M")
+    if hasattr(memory, "swap_max"):
+        memory.swap_max = 0
+    with memory.counter_events("oom_kill") as kills, memory.counter_events() as every:
+        for _ in range(3):
+            hog.be_killed(memory.path)
+        total: dict[str, int] = {}
+        while total.get("oom_kill", 0) < 3:
+            event = kills.wait(PATIENCE)
+            assert event is not None
+            assert set(event.changes) == {"oom_kill"}
+            total["oom_kill"] = total.get("oom_kill", 0) + event.changes["oom_kill"]
+        assert total == {"oom_kill": 3}
+        changed = every.wait(PATIENCE)
+        assert changed is not None
+        assert {"max", "oom", "oom_kill"} <= set(changed.changes)
+        assert changed.counts["oom_kill"] == memory.events.oom_kill == 3
+
+
+@v2
+def test_memory_high_is_an_event(memory: MEMORY, hog: Hogs) -> None:
+    memory.high = "2M"
+    with memory.counter_events("high") as events:
+        hog.order(memory.path, 4 * MIB)
+        event = events.wait(PATIENCE)
+        assert event is not None
+        assert event.changes["high"] >= 1
+        memory.high = "max"
+        hog.outcome()
+
+
+@v2
+def test_a_counter_that_is_not_there(memory: MEMORY) -> None:
+    with pytest.raises(InvalidValueError, match="high_tide"):
+        memory.counter_events("high_tide")
+
+
+@needs("cgroup-v2")
+def test_populated(unique: Unique) -> None:
+    with UNIFIED(unique("freezer").rpartition("/")[2]) as group, group.populated_events() as events:
+        assert events.wait(0) is None
+        with processes.idle(group.path):
+            event = events.wait(PATIENCE)
+            assert event is not None
+            assert event.populated
+            group.cgroup_freeze = True  # changes the same file, and is no event of this kind
+            group.cgroup_freeze = False
+        event = events.wait(PATIENCE)
+        assert event is not None
+        assert not event.populated
+        group.delete()
+        with pytest.raises(GroupRemovedError):
+            events.wait(PATIENCE)
+        group.create()
+
+
+BUSY = "print('busy', flush=True)\nwhile True: pass"
+STALL = "10ms"
+
+
+@needs("cgroup-v2")
+@needs("psi")
+@pytest.mark.parametrize("kind", ["some", "full"])
+@pytest.mark.parametrize("wait", ["wait", "select"])
+def test_stalls(unique: Unique, kind: str, wait: str) -> None:
+    import contextlib
+    import select
+
+    class UNIFIED_CPU(UNIFIED, v2="cgroup"):
+        __slots__ = ()
+        stall_events = Cgroup.CPU.stall_events
+
+    with UNIFIED_CPU(unique("freezer").rpartition("/")[2]) as group, contextlib.ExitStack() as stack:
+        with group.stall_events(**{kind: STALL}, window="2s") as events:
+            for _ in range(2 * (os.cpu_count() or 1) + 1):
+                stack.enter_context(processes.python(BUSY, group.path))
+            if wait == "select":
+                assert events.wait(0) is None or select.select([events], [], [], 0)
+                event = None
+                while event is None:
+                    assert select.select([events], [], [], PATIENCE)[0]
+                    event = events.wait(0)
+            else:
+                event = events.wait(PATIENCE)
+            assert event is not None
+            assert event.kind == kind
+            assert event.stalled > 0
+            assert event.pressure[kind]["total"] >= event.stalled
+
+
+@needs("psi")
+@needs("cgroup-v2")
+@pytest.mark.parametrize("window", ["2s", 2, 2.0, "2000ms", "2000000us"])
+def test_stall_times_as_text_and_numbers(unique: Unique, window: str | float) -> None:
+    with UNIFIED_MEMORY(unique("freezer").rpartition("/")[2]) as group:
+        with group.stall_events(full=0.1, window=window) as events:
+            assert events.wait(0) is None
+            group.delete()
+            with pytest.raises(GroupRemovedError):
+                events.wait(PATIENCE)
+        group.create()
+
+
+@needs("psi")
+@needs("cgroup-v2")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"some": 1, "full": 1},
+        {"some": "long"},
+        {"some": -1},
+        {"some": True},
+        {"some": "nan"},
+        {"some": "1s", "window": "100s"},
+        {"some": "3s", "window": "2s"},
+    ],
+)
+def test_stalls_that_are_refused(unique: Unique, options: dict[str, str | float]) -> None:
+    with UNIFIED_MEMORY(unique("freezer").rpartition("/")[2]) as group, pytest.raises(InvalidValueError):
+        group.stall_events(**options)
+
+
+@v1
+def test_stalls_on_v1_name_the_nearest(memory: MEMORY) -> None:
+    with pytest.raises(UnsupportedSettingError, match="pressure_events"):
+        memory.stall_events(some="150ms")
+
+
+@v1
+@needs("cgroup-v2")
+@needs("psi")
+def test_stalls_in_hybrid_are_those_of_the_v2_group(memory: MEMORY) -> None:
+    with UNIFIED(memory.group_name), memory.stall_events(some="150ms") as events:
+        assert events.wait(0) is None
+
+
+@v1
+def test_a_user_with_a_delegated_group_subscribes(unique: Unique) -> None:
+    with Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M") as memory:
+        if os.geteuid():
+            pytest.skip("needs root, to delegate")
+        memory.chown(processes.NOBODY, processes.NOBODY)
+
+        def user() -> bool:
+            with memory.oom_events() as events:
+                return events.wait(0) is None
+
+        assert processes.forked(user, uid=processes.NOBODY)
+
+
+@v1
+@needs("root")
+def test_a_user_without_the_right_is_told(memory: MEMORY) -> None:
+    with pytest.raises(PermissionDeniedError, match="delegated"):
+        processes.forked(memory.oom_events, uid=processes.NOBODY)
+
+
+@needs("memory")
+def test_too_many_open_files_are_named(memory: MEMORY) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+    try:
+        with pytest.raises(Exception, match="ulimit -n"):
+            memory.oom_events()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@needs("memory")
+@pytest.mark.parametrize("name", ["oom_events", "stall_events"])
+def test_a_group_that_does_not_exist(unique: Unique, name: str) -> None:
+    memory = Cgroup.MEMORY(unique("memory"))
+    options = {"some": "150ms"} if name == "stall_events" else {}
+    with pytest.raises((GroupNotFoundError, UnsupportedSettingError)):
+        getattr(memory, name)(**options)
+
+
+def test_every_class_declares_what_it_can_be_watched_for() -> None:
+    declared = {(cls.__name__, source.name) for cls in ALL for source in cls.event_sources()}
+    assert {("MEMORY", "oom_events"), ("CPU", "stall_events"), ("BLKIO", "stall_events")} <= declared
+    assert {(cls.__name__, "populated_events") for cls in ALL} <= declared
+    for cls in ALL:
+        for source in cls.event_sources():
+            assert isinstance(source, EventSource)
+            assert source.doc
+            assert source.nearest or all(source.columns)
+            assert source.name in repr(source)
+
+
+@needs("memory")
+def test_a_method_of_events_has_help(memory: MEMORY) -> None:
+    assert "running out of memory" in (memory.oom_events.__doc__ or "")
+    assert oracle.exists("memory", memory.group_name)

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: MIT
+"""OOM events: each kill counted, victims named, both patterns of oom-notify, and removal told from OOM."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pycgroup import Cgroup, GroupNotFoundError, GroupRemovedError, UnsupportedSettingError
+from pycgroup.stats import OomControl
+from tests.support import oracle
+from tests.support.capabilities import needs
+from tests.support.hogs import MIB, PATIENCE, Hogs, held, hogs, holding
+
+if TYPE_CHECKING:
+    from pycgroup.happenings import OomEvent
+
+pytestmark = needs("memory")
+Unique = Callable[..., str]
+Memory = Cgroup.MEMORY
+
+
+@pytest.fixture(scope="module", name="hog")
+def server() -> Iterator[Hogs]:
+    with hogs() as started:
+        yield started
+
+
+@pytest.fixture
+def memory(unique: Unique) -> Iterator[Memory]:
+    """Give a memory group of 4 MiB, without swap."""
+    with Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M") as group:
+        limit(group, "4M")
+        yield group
+
+
+def limit(memory: Memory, size: str) -> None:
+    """Set the limit of memory, with no swap beyond it."""
+    swap = {"memsw_limit_in_bytes": size} if hasattr(memory, "memsw_limit_in_bytes") else {}
+    memory.modify(limit_in_bytes=size, **swap)
+
+
+def soon(event: OomEvent | None) -> OomEvent:
+    assert event is not None, "no event came"
+    return event
+
+
+def kernel_kills(memory: Memory) -> int:
+    """Return what the kernel's own file counts."""
+    file = "memory.oom_control" if memory.version < 2 else "memory.events"
+    words = oracle.read("memory", memory.group_name, file).split()
+    return int(words[words.index("oom_kill") + 1])
+
+
+def test_a_kill_is_one_event(memory: Memory, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        hog.be_killed(memory.path)
+        event = soon(events.wait(PATIENCE))
+        assert (event.kills, kernel_kills(memory)) == (1, 1)
+        assert event.ooms >= 1
+        assert event.group == f"/{memory.group_name}"
+        assert event.limit == 4 * MIB
+        assert event.peak == 4 * MIB
+        assert event.usage is not None
+        assert event.failcnt is not None
+        assert not event.under_oom
+        assert not event.oom_kill_disable
+        assert event.confidence in ("counted", "named")
+        assert events.wait(0) is None
+
+
+@needs("kernel-log")
+def test_the_victim_is_named(memory: Memory, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        pid = hog.be_killed(memory.path)
+        event = soon(events.wait(PATIENCE))
+        if event.confidence == "counted":
+            pytest.skip("the kernel log leaves victims' groups out: too many were killed in the last seconds")
+        (victim,) = event.victims
+        assert victim.pid == pid
+        assert victim.name.startswith("python")
+        assert MIB < victim.anon_rss < 32 * MIB  # with what it shares with its parent
+        assert event.confidence == "named"
+
+
+def test_no_event_without_an_oom(memory: Memory, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        assert hog.take(memory.path, MIB) == 0
+        assert events.wait(0) is None
+        assert events.wait(0.01) is None
+
+
+def test_events_that_nobody_took_become_one_and_lose_no_kill(memory: Memory, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        for _ in range(5):
+            hog.be_killed(memory.path)
+        event = soon(events.wait(PATIENCE))
+        assert event.kills == kernel_kills(memory) == 5
+        assert event.ooms >= 5
+
+
+def test_events_that_nobody_looked_at_share_the_kills(memory: Memory, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        taken = []
+        for _ in range(4):
+            hog.order(memory.path)
+            taken.append(soon(events.wait(PATIENCE)))
+            hog.outcome()
+        assert sum(event.kills for event in taken) == kernel_kills(memory) == 4
+
+
+def test_an_event_is_completed_when_the_subscription_is_closed(memory: Memory, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        hog.be_killed(memory.path)
+        event = soon(events.wait(PATIENCE))
+    memory.delete()
+    memory.create()
+    assert event.kills == 1
+
+
+def test_kills_before_the_subscription_do_not_count(memory: Memory, hog: Hogs) -> None:
+    hog.be_killed(memory.path)
+    with memory.oom_events() as events:
+        assert events.wait(0) is None
+        hog.be_killed(memory.path)
+        assert soon(events.wait(PATIENCE)).kills == 1
+
+
+def test_an_event_cannot_be_changed_and_can_be_sent(memory: Memory, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        hog.be_killed(memory.path)
+        event = soon(events.wait(PATIENCE))
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        event.ooms = 7
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        del event.ooms
+    again = pickle.loads(pickle.dumps(event))
+    assert again == event
+    assert hash(again) == hash(event)
+    assert repr(again) == repr(event)
+    assert "kills=1" in repr(event)
+
+
+@needs("memory", version=1)
+def test_killer_on_as_oom_notify(memory: Memory, hog: Hogs) -> None:
+    limit(memory, "10M")
+    memory.oom_control = False
+    with memory.oom_events() as events:
+        assert hog.take(memory.path, MIB) == 0
+        assert events.wait(0) is None
+        limit(memory, "1M")
+        hog.be_killed(memory.path)
+        assert soon(events.wait(PATIENCE)).kills == 1
+        assert events.wait(0) is None
+
+
+@needs("memory", version=1)
+def test_killer_off_as_oom_notify(memory: Memory) -> None:
+    memory.oom_control = True
+    assert memory.oom_control.oom_kill_disable
+    with memory.oom_events() as events, holding(memory.path, 6 * MIB) as task:
+        event = soon(events.wait(PATIENCE))
+        assert event.oom_kill_disable
+        assert event.kills == 0
+        assert memory.oom_control.under_oom
+        # The signal comes a moment before the kernel's flag; what the event says of it is what was read then.
+        assert event.confidence == ("counted" if event.under_oom else "signalled")
+        assert events.wait(0) is None
+        limit(memory, "10M")
+        held(task)
+        assert not memory.oom_control.under_oom
+        assert events.wait(0) is None
+        assert task.poll() is None
+
+
+@needs("memory", version=1)
+def test_a_late_subscription_hears_of_an_oom_that_lasts(memory: Memory) -> None:
+    memory.oom_control = True
+    with memory.oom_events() as first, holding(memory.path, 6 * MIB):
+        soon(first.wait(PATIENCE))
+        while not memory.oom_control.under_oom:
+            pass
+        with memory.oom_events() as late:
+            assert soon(late.wait(PATIENCE)).under_oom
+
+
+@needs("memory", version=1)
+def test_oom_control_reads_as_an_object_and_is_set_with_a_bool(memory: Memory) -> None:
+    for switch in (True, False):
+        memory.oom_control = switch
+        control = memory.oom_control
+        assert isinstance(control, OomControl)
+        assert control.oom_kill_disable is switch
+        assert (control.under_oom, control.oom_kill) == (False, 0)
+
+
+def test_a_kill_in_a_group_below_is_the_parents(memory: Memory, hog: Hogs) -> None:
+    below = Cgroup.MEMORY(f"{memory.group_name}/below").create()
+    with memory.oom_events() as events:
+        hog.be_killed(below.path)
+        event = soon(events.wait(PATIENCE))
+        assert event.kills == 1
+        assert event.group == f"/{memory.group_name}"
+    below.delete()
+
+
+def test_removal_is_not_an_oom(memory: Memory) -> None:
+    with memory.oom_events() as events, memory.oom_events() as others:
+        memory.delete()
+        with pytest.raises(GroupRemovedError, match=memory.group_name):
+            events.wait(PATIENCE)
+        with pytest.raises(GroupRemovedError, match=memory.group_name):
+            events.wait(0)
+        assert list(others) == []
+        assert "removed" in repr(others)
+    memory.create()
+
+
+def test_an_oom_before_the_removal_is_told_first(memory: Memory, hog: Hogs) -> None:
+    with memory.oom_events() as events, memory.oom_events() as scratch:
+        hog.be_killed(memory.path)
+        soon(scratch.wait(PATIENCE))
+        assert kernel_kills(memory) == 1
+        memory.delete()
+        with pytest.raises(GroupRemovedError):
+            scratch.wait(PATIENCE)  # so that the kernel has signalled the removal
+        taken = list(events)
+        # v2 does not keep what was not read before the removal; there the kernel log alone can tell.
+        if memory.version < 2:
+            (event,) = taken
+            assert event.ooms == 1
+            assert event.confidence in ("signalled", "named")
+            assert event.usage is None
+    memory.create()
+
+
+def test_a_group_made_anew_is_another_group(memory: Memory, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        memory.delete()
+        limit(memory.create(), "4M")
+        hog.be_killed(memory.path)
+        assert list(events) == []
+
+
+def test_a_group_that_does_not_exist(unique: Unique) -> None:
+    name = unique("memory")
+    with pytest.raises(GroupNotFoundError, match=name):
+        Cgroup.MEMORY(name).oom_events()
+
+
+@needs("memory", version=1)
+def test_registration_as_in_mruby(memory: Memory, hog: Hogs) -> None:
+    eventfd = os.eventfd(0)
+    control = os.open(f"{memory.path}/memory.oom_control", os.O_RDONLY)
+    memory.cgroup_event_control = f"{eventfd} {control}"
+    os.close(control)
+    with memory.oom_events() as events:
+        for _ in range(3):
+            hog.be_killed(memory.path)
+        assert os.eventfd_read(eventfd) == soon(events.wait(PATIENCE)).ooms == 3
+    os.close(eventfd)
+
+
+LISTENER = """
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* listener CONTROL EVENT_CONTROL: prints what each read of the eventfd gives. */
+int main(int count, char **arguments)
+{
+	char line[64];
+	uint64_t signals;
+	int event = eventfd(0, 0), file = open(arguments[1], O_RDONLY), control = open(arguments[2], O_WRONLY);
+	int length = snprintf(line, sizeof line, "%d %d", event, file);
+	if (count != 3 || write(control, line, length) != length)
+		return 1;
+	puts("ready");
+	fflush(stdout);
+	while (read(event, &signals, sizeof signals) == sizeof signals) {
+		printf("%llu\\n", (unsigned long long)signals);
+		fflush(stdout);
+	}
+}
+"""
+
+
+@needs("memory", version=1)
+@needs("gcc")
+def test_a_listener_in_c_counts_the_same(memory: Memory, hog: Hogs, tmp_path: os.PathLike[str]) -> None:
+    program = f"{tmp_path}/listener"
+    subprocess.run(["gcc", "-O2", "-x", "c", "-o", program, "-"], input=LISTENER, text=True, check=True)
+    files = [f"{memory.path}/memory.oom_control", f"{memory.path}/cgroup.event_control"]
+    with (
+        memory.oom_events() as events,
+        subprocess.Popen([program, *files], stdout=subprocess.PIPE, text=True) as listener,
+    ):
+        try:
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == "ready\n"
+            taken = []
+            for _ in range(20):
+                hog.be_killed(memory.path)
+                taken.append(soon(events.wait(PATIENCE)))
+            theirs = list(itertools.accumulate(int(line) for line in itertools.islice(listener.stdout, 20)))
+        finally:
+            listener.kill()
+    assert sum(event.ooms for event in taken) == theirs[-1] == 20
+    assert sum(event.kills for event in taken) == kernel_kills(memory) == 20
+
+
+def test_the_killer_cannot_be_turned_off_on_v2(memory: Memory) -> None:
+    if memory.version < 2:
+        pytest.skip("v1 can")
+    with pytest.raises(UnsupportedSettingError, match=r"memory\.high"):
+        memory.oom_control = True

@@ -1,0 +1,421 @@
+# SPDX-License-Identifier: MIT
+"""One subscription in every style: wait, for, selectors, threads, asyncio, observer; closing, forking, removal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import queue
+import select
+import selectors
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pycgroup import BusyError, Cgroup, ClosedError, GroupRemovedError
+from pycgroup.observer import Observer
+from tests.support import oracle, processes
+from tests.support.capabilities import needs
+from tests.support.hogs import PATIENCE, Hogs, hogs
+
+if TYPE_CHECKING:
+    from pycgroup.events import Subscription
+    from pycgroup.happenings import OomEvent
+
+pytestmark = needs("memory")
+Unique = Callable[..., str]
+Memory = Cgroup.MEMORY
+
+
+@pytest.fixture(scope="module", name="hog")
+def server() -> Iterator[Hogs]:
+    with hogs() as started:
+        yield started
+
+
+@pytest.fixture
+def memory(unique: Unique) -> Iterator[Memory]:
+    with Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M") as group:
+        if hasattr(group, "memsw_limit_in_bytes"):
+            group.memsw_limit_in_bytes = "4M"
+        yield group
+
+
+@pytest.fixture
+def events(memory: Memory) -> Iterator[Subscription[OomEvent]]:
+    with memory.oom_events() as subscription:
+        yield subscription
+
+
+def open_files() -> int:
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+def in_thread(function: Callable[[], object]) -> Callable[[], object]:
+    """Run a function in a thread; return a function that waits for what it returns or raises it."""
+    answers: queue.Queue[tuple[object, BaseException | None]] = queue.Queue()
+
+    def run() -> None:
+        try:
+            answers.put((function(), None))
+        except BaseException as error:  # noqa: BLE001  # raised again by who asks
+            answers.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+
+    def answer() -> object:
+        value, error = answers.get(timeout=PATIENCE)
+        if error is not None:
+            raise error
+        return value
+
+    return answer
+
+
+def until_waiting(events: Subscription[OomEvent]) -> None:
+    """Return when somebody waits."""
+    while True:
+        try:
+            events.wait(0)
+        except BusyError:
+            return
+
+
+def test_wait_is_over_in_time(events: Subscription[OomEvent]) -> None:
+    assert events.wait(0) is None
+    assert events.wait(0.0001) is None
+    assert events.wait(-1) is None
+
+
+def test_iteration_ends_with_the_group(memory: Memory, events: Subscription[OomEvent], hog: Hogs) -> None:
+    taken = in_thread(lambda: [event.kills for event in events])
+    hog.be_killed(memory.path)
+    until_waiting(events)
+    memory.delete()
+    kills = taken()
+    assert isinstance(kills, list)
+    assert sum(kills) <= 1  # the removal may have overtaken what the event says
+    memory.create()
+
+
+@pytest.mark.parametrize("timeout", [None, PATIENCE])
+def test_close_wakes_the_waiter(events: Subscription[OomEvent], timeout: float | None) -> None:
+    before = open_files()
+    waiter = in_thread(lambda: events.wait(timeout))
+    until_waiting(events)
+    events.close()
+    with pytest.raises(ClosedError):
+        waiter()
+    events.close()
+    assert events.closed
+    assert open_files() < before
+    assert "closed" in repr(events)
+
+
+def test_close_ends_an_iteration(events: Subscription[OomEvent]) -> None:
+    loop = in_thread(lambda: list(events))
+    until_waiting(events)
+    events.close()
+    assert loop() == []
+
+
+def test_a_closed_subscription_says_so(events: Subscription[OomEvent]) -> None:
+    events.close()
+    for use in (events.wait, events.fileno, events.__iter__, events.__aiter__):
+        with pytest.raises(ClosedError, match="closed"):
+            use()
+
+
+def test_a_second_waiter_is_refused(events: Subscription[OomEvent]) -> None:
+    waiter = in_thread(events.wait)
+    until_waiting(events)
+    with pytest.raises(BusyError, match=events.group):
+        events.wait(1)
+    events.close()
+    with pytest.raises(ClosedError):
+        waiter()
+
+
+def test_a_forgotten_subscription_is_closed_with_a_warning(memory: Memory) -> None:
+    before = open_files()
+    with pytest.warns(ResourceWarning, match="never closed"):
+        memory.oom_events()
+    assert open_files() <= before
+
+
+@pytest.mark.parametrize("make", [selectors.DefaultSelector, selectors.SelectSelector, selectors.PollSelector])
+def test_selectors(
+    memory: Memory, events: Subscription[OomEvent], hog: Hogs, make: Callable[[], selectors.BaseSelector]
+) -> None:
+    with make() as selector:
+        selector.register(events, selectors.EVENT_READ)
+        assert selector.select(0) == []
+        for _ in range(2):
+            hog.be_killed(memory.path)
+            ((key, _),) = selector.select(PATIENCE)
+            assert key.fileobj is events
+            event = events.wait(0)
+            assert event is not None
+            assert event.kills == 1
+            # On v2 the kill itself changes the file once more, which is no second event.
+            assert events.wait(0) is None
+            assert selector.select(0) == []
+        memory.delete()
+        assert selector.select(PATIENCE)
+        with pytest.raises(GroupRemovedError):
+            events.wait(0)
+    memory.create()
+
+
+def test_a_forked_child_takes_nothing(memory: Memory, events: Subscription[OomEvent], hog: Hogs) -> None:
+    def child() -> list[str]:
+        said = []
+        for use in (lambda: events.wait(0), events.fileno, lambda: list(events)):
+            with contextlib.suppress(ClosedError):
+                use()
+                said.append("nothing")
+        said.append(str(events.closed))
+        events.close()
+        return said
+
+    hog.be_killed(memory.path)
+    assert processes.forked(child) == ["True"]
+    event = events.wait(PATIENCE)
+    assert event is not None
+    assert event.kills == 1
+    waiter = in_thread(events.wait)
+    until_waiting(events)
+    assert processes.forked(child) == ["True"]
+    hog.be_killed(memory.path)
+    assert waiter() is not None
+
+
+def test_a_forked_child_subscribes_anew(memory: Memory, events: Subscription[OomEvent]) -> None:
+    def child() -> bool:
+        with memory.oom_events() as own:
+            return own.wait(0) is None
+
+    assert processes.forked(child)
+    assert events.wait(0) is None
+
+
+def test_asyncio(memory: Memory, hog: Hogs) -> None:
+    async def main() -> list[int]:
+        taken = []
+        async with memory.oom_events() as events:
+            killer = asyncio.get_running_loop().run_in_executor(
+                None, lambda: [hog.be_killed(memory.path) for _ in "ab"]
+            )
+            async for event in events:
+                taken.append(event.kills)
+                if sum(taken) == 2:
+                    break
+            await killer
+        assert events.closed
+        return taken
+
+    assert sum(asyncio.run(main())) == 2
+
+
+def test_asyncio_timeout_loses_no_event(memory: Memory, hog: Hogs) -> None:
+    async def main() -> None:
+        async with memory.oom_events() as events:
+            for _ in range(3):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.01):
+                        await anext(events)
+            hog.be_killed(memory.path)
+            async with asyncio.timeout(PATIENCE):
+                assert (await anext(events)).kills == 1
+
+    asyncio.run(main())
+
+
+def test_a_waiter_cancelled_as_the_event_comes_leaves_it(memory: Memory, hog: Hogs) -> None:
+    async def main() -> None:
+        async with memory.oom_events() as events:
+            waiter = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            hog.be_killed(memory.path)
+            while not events._feed()._future.done():  # type: ignore[union-attr]
+                await asyncio.sleep(0)
+                if waiter.done():
+                    break
+            waiter.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                return  # it was faster: nothing to show
+            assert (await anext(events)).kills == 1
+
+    asyncio.run(main())
+
+
+def test_asyncio_refuses_a_second_waiter(memory: Memory) -> None:
+    async def main() -> None:
+        async with memory.oom_events() as events:
+            waiter = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            with pytest.raises(BusyError):
+                await anext(events)
+            events.close()
+            with pytest.raises(StopAsyncIteration):
+                await waiter
+
+    asyncio.run(main())
+
+
+def test_asyncio_is_ended_from_another_thread(memory: Memory) -> None:
+    async def main() -> None:
+        before = open_files()
+        waiting, idle = memory.oom_events(), memory.oom_events()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await anext(idle)  # its reader stays in the loop
+        waiter = asyncio.ensure_future(anext(waiting))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(lambda: (waiting.close(), idle.close()))
+        with pytest.raises(StopAsyncIteration):
+            await waiter
+        await asyncio.sleep(0)
+        assert open_files() <= before
+
+    asyncio.run(main())
+
+
+def test_asyncio_ends_with_the_group(memory: Memory) -> None:
+    async def main() -> list[OomEvent]:
+        async with memory.oom_events() as events:
+            memory.delete()
+            return [event async for event in events]
+
+    assert asyncio.run(main()) == []
+    memory.create()
+
+
+def test_a_subscription_outlives_its_loop(memory: Memory, events: Subscription[OomEvent], hog: Hogs) -> None:
+    async def one() -> int:
+        hog.be_killed(memory.path)
+        return (await anext(events)).kills
+
+    assert [asyncio.run(one()) for _ in range(2)] == [1, 1]
+    assert events.wait(0) is None
+
+
+def test_an_event_while_nobody_awaits_is_kept(memory: Memory, events: Subscription[OomEvent], hog: Hogs) -> None:
+    async def main() -> int:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await anext(events)
+        hog.be_killed(memory.path)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return (await anext(events)).kills
+
+    assert asyncio.run(main()) == 1
+
+
+def test_on_oom_calls_back_until_it_is_closed(memory: Memory, hog: Hogs) -> None:
+    came: queue.Queue[OomEvent] = queue.Queue()
+    with memory.on_oom(came.put) as watching:
+        assert watching.group == f"/{memory.group_name}"
+        for _ in range(2):
+            hog.be_killed(memory.path)
+            assert came.get(timeout=PATIENCE).kills == 1
+        assert not watching.closed
+    assert watching.closed
+    watching.close()
+    hog.be_killed(memory.path)
+    assert came.empty()
+
+
+def test_an_observer_needs_one_thread_and_stops(memory: Memory, unique: Unique, hog: Hogs) -> None:
+    threads, files = threading.active_count(), open_files()
+    came: queue.Queue[str] = queue.Queue()
+    with contextlib.ExitStack() as stack, Observer() as observer:
+        groups = [stack.enter_context(Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M")) for _ in range(5)]
+        for group in groups:
+            observer.watch(group.oom_events(), lambda event: came.put(event.group))
+        assert threading.active_count() == threads + 1
+        assert len(observer) == 5
+        hog.be_killed(groups[3].path)
+        assert came.get(timeout=PATIENCE) == f"/{groups[3].group_name}"
+        observer.stop()
+        observer.stop()
+        assert threading.active_count() == threads
+        assert len(observer) == 0
+        observer.watch(memory.oom_events(), lambda event: came.put(event.group))
+        hog.be_killed(memory.path)
+        assert came.get(timeout=PATIENCE) == f"/{memory.group_name}"
+    assert threading.active_count() == threads
+    assert open_files() <= files + 1  # the descriptor that wakes waiters is made once
+
+
+def test_an_observer_tells_of_the_removal_of_just_those(memory: Memory, unique: Unique, hog: Hogs) -> None:
+    gone: queue.Queue[str] = queue.Queue()
+    came: queue.Queue[OomEvent] = queue.Queue()
+    with Observer() as observer, Cgroup.MEMORY(unique("memory")) as other:
+        watching = observer.watch(memory.oom_events(), came.put, removed=lambda: gone.put("memory"))
+        staying = observer.watch(other.oom_events(), came.put, removed=lambda: gone.put("other"))
+        memory.delete()
+        assert gone.get(timeout=PATIENCE) == "memory"
+        assert watching.closed
+        assert not staying.closed
+        other.limit_in_bytes = "4M"
+        hog.be_killed(other.path)
+        assert came.get(timeout=PATIENCE).group == f"/{other.group_name}"
+        assert gone.empty()
+    memory.create()
+
+
+def test_a_callback_that_raises_stops_nothing(memory: Memory, hog: Hogs, monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: queue.Queue[type[BaseException]] = queue.Queue()
+    monkeypatch.setattr(threading, "excepthook", lambda hook: raised.put(hook.exc_type))
+
+    def callback(_event: OomEvent) -> None:
+        raise LookupError("of the user's")
+
+    with Observer() as observer:
+        observer.watch(memory.oom_events(), callback)
+        for _ in range(2):
+            hog.be_killed(memory.path)
+            assert raised.get(timeout=PATIENCE) is LookupError
+
+
+def test_a_callback_may_close_and_stop(memory: Memory, hog: Hogs) -> None:
+    done = threading.Event()
+    observer = Observer()
+
+    def callback(_event: OomEvent) -> None:
+        watching.close()
+        observer.stop()
+        done.set()
+
+    watching = observer.watch(memory.oom_events(), callback)
+    hog.be_killed(memory.path)
+    assert done.wait(PATIENCE)
+    assert watching.closed
+
+
+def test_an_observer_in_a_forked_child_is_another(memory: Memory) -> None:
+    with memory.on_oom(print):
+
+        def child() -> int:
+            with memory.on_oom(print):
+                return threading.active_count()
+
+        assert processes.forked(child) == 2
+
+
+def test_the_descriptor_is_not_inherited(events: Subscription[OomEvent]) -> None:
+    assert not os.get_inheritable(events.fileno())
+    assert select.select([events], [], [], 0) == ([], [], [])
+
+
+def test_events_hold_in_a_group_that_is_not_ours(memory: Memory) -> None:
+    oracle.make("memory", f"{memory.group_name}/theirs")
+    with Cgroup.MEMORY(f"{memory.group_name}/theirs").oom_events() as events:
+        assert events.wait(0) is None
