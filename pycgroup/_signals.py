@@ -132,16 +132,20 @@ class Changes(Signal):
     __slots__ = ("_epoll",)
     _FLAGS = _READ
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, trigger: bytes = b"") -> None:
         import select
 
         self._epoll: select.epoll = select.epoll()
+        self.file = -1
         try:
             self.file = os.open(path, self._FLAGS)
+            if trigger:
+                # Before it is registered: epoll waits for what the file has then.
+                os.write(self.file, trigger)
+            self._epoll.register(self.file, select.EPOLLPRI)
         except OSError:
-            self._epoll.close()
+            self.close()
             raise
-        self._epoll.register(self.file, select.EPOLLPRI)
 
     def fileno(self) -> int:
         return self._epoll.fileno()
@@ -156,7 +160,8 @@ class Changes(Signal):
 
     def close(self) -> None:
         self._epoll.close()
-        super().close()
+        if self.file >= 0:
+            super().close()
 
 
 class Stall(Changes):
@@ -166,14 +171,9 @@ class Stall(Changes):
     _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
 
     def __init__(self, path: str, trigger: str) -> None:
-        super().__init__(path)
+        # The kernel takes the last byte for the NUL that ends it, whatever it is.
+        super().__init__(path, trigger.encode() + b"\0")
         self._shared = False
-        try:
-            # The kernel takes the last byte for the NUL that ends it, whatever it is.
-            os.write(self.file, trigger.encode() + b"\0")
-        except OSError:
-            self.close()
-            raise
 
     def fileno(self) -> int:
         self._shared = True

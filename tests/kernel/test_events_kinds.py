@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
+import select
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -17,11 +20,11 @@ from pycgroup import (
     PermissionDeniedError,
     UnsupportedSettingError,
 )
-from pycgroup.controllers import ALL, MEMORY, Core
+from pycgroup.controllers import ALL, CPU, MEMORY, Core
 from pycgroup.sources import EventSource
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
-from tests.support.hogs import MIB, PATIENCE, Hogs, held, hogs, holding
+from tests.support.hogs import MIB, PATIENCE, Hogs, held, hogs, holding, let_go
 
 Unique = Callable[..., str]
 v1, v2 = needs("memory", version=1), needs("memory", version=2)
@@ -33,7 +36,14 @@ class UNIFIED(Core, v2="cgroup"):
     __slots__ = ()
 
 
-class UNIFIED_MEMORY(UNIFIED, v2="cgroup"):
+class StallingCpu(UNIFIED, v2="cgroup"):
+    """The same with the CPU class's stall_events."""
+
+    __slots__ = ()
+    stall_events = CPU.stall_events
+
+
+class StallingMemory(UNIFIED, v2="cgroup"):
     """The same with the memory class's stall_events."""
 
     __slots__ = ()
@@ -63,8 +73,7 @@ def test_each_crossing_of_a_threshold(memory: MEMORY, threshold: int | str) -> N
             assert (up.above, up.direction, up.crossings, up.threshold) == (True, "up", 1, 2 * MIB)
             assert up.usage >= 2 * MIB
             assert events.wait(0) is None
-            assert task.stdin is not None
-            task.stdin.write("\n")
+            let_go(task)
         down = events.wait(PATIENCE)
         assert down is not None
         assert (down.above, down.direction, down.crossings) == (False, "down", 1)
@@ -247,36 +256,32 @@ STALL = "10ms"
 @pytest.mark.parametrize("kind", ["some", "full"])
 @pytest.mark.parametrize("wait", ["wait", "select"])
 def test_stalls(unique: Unique, kind: str, wait: str) -> None:
-    import contextlib
-    import select
-
-    class UNIFIED_CPU(UNIFIED, v2="cgroup"):
-        __slots__ = ()
-        stall_events = Cgroup.CPU.stall_events
-
-    with UNIFIED_CPU(unique("freezer").rpartition("/")[2]) as group, contextlib.ExitStack() as stack:
-        with group.stall_events(**{kind: STALL}, window="2s") as events:
-            for _ in range(2 * (os.cpu_count() or 1) + 1):
-                stack.enter_context(processes.python(BUSY, group.path))
-            if wait == "select":
-                assert events.wait(0) is None or select.select([events], [], [], 0)
-                event = None
-                while event is None:
-                    assert select.select([events], [], [], PATIENCE)[0]
-                    event = events.wait(0)
-            else:
-                event = events.wait(PATIENCE)
-            assert event is not None
-            assert event.kind == kind
-            assert event.stalled > 0
-            assert event.pressure[kind]["total"] >= event.stalled
+    with (
+        StallingCpu(unique("freezer").rpartition("/")[2]) as group,
+        contextlib.ExitStack() as stack,
+        group.stall_events(**{kind: STALL}, window="2s") as events,
+    ):
+        for _ in range(2 * (os.cpu_count() or 1) + 1):
+            stack.enter_context(processes.python(BUSY, group.path))
+        if wait == "select":
+            assert events.wait(0) is None or select.select([events], [], [], 0)
+            event = None
+            while event is None:
+                assert select.select([events], [], [], PATIENCE)[0]
+                event = events.wait(0)
+        else:
+            event = events.wait(PATIENCE)
+        assert event is not None
+        assert event.kind == kind
+        assert event.stalled > 0
+        assert event.pressure[kind]["total"] >= event.stalled
 
 
 @needs("psi")
 @needs("cgroup-v2")
 @pytest.mark.parametrize("window", ["2s", 2, 2.0, "2000ms", "2000000us"])
 def test_stall_times_as_text_and_numbers(unique: Unique, window: str | float) -> None:
-    with UNIFIED_MEMORY(unique("freezer").rpartition("/")[2]) as group:
+    with StallingMemory(unique("freezer").rpartition("/")[2]) as group:
         with group.stall_events(full=0.1, window=window) as events:
             assert events.wait(0) is None
             group.delete()
@@ -301,7 +306,7 @@ def test_stall_times_as_text_and_numbers(unique: Unique, window: str | float) ->
     ],
 )
 def test_stalls_that_are_refused(unique: Unique, options: dict[str, str | float]) -> None:
-    with UNIFIED_MEMORY(unique("freezer").rpartition("/")[2]) as group, pytest.raises(InvalidValueError):
+    with StallingMemory(unique("freezer").rpartition("/")[2]) as group, pytest.raises(InvalidValueError):
         group.stall_events(**options)
 
 
@@ -342,8 +347,6 @@ def test_a_user_without_the_right_is_told(memory: MEMORY) -> None:
 
 @needs("memory")
 def test_too_many_open_files_are_named(memory: MEMORY) -> None:
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     before = len(os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))

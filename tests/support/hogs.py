@@ -107,3 +107,8 @@ def held(process: subprocess.Popen[str]) -> None:
     """Wait until a holding process has what it wants."""
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
+
+
+def let_go(process: subprocess.Popen[str]) -> None:
+    """Have a holding process give its memory back and end."""
+    process.communicate("\n")
