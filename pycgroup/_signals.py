@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _READ = os.O_RDONLY | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CLOEXEC
 _CHUNK = 4096
+_OPEN_MAX = os.sysconf_names["SC_OPEN_MAX"]
+# So many descriptors are plenty on any host.
+_FEW = 256
 # What take() says where the kernel cannot be asked any more: something may have happened.
 PERHAPS = -1
 
@@ -78,7 +81,7 @@ class EventFd(Signal):
             raise
         # Reading a kept file costs a tenth and tells at once that the group is gone; but with thousands of groups
         # descriptors are scarce, and the registration does not need it any more.
-        if self.file > os.sysconf("SC_OPEN_MAX") // 2:
+        if self.file > _FEW and self.file > os.sysconf(_OPEN_MAX) // 2:
             self._inode = os.fstat(self.file).st_ino
             os.close(self.file)
             self.file = -1

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 # Guards who waits and who closes, for the moment that it takes to say so; waiting itself is done without it.
 # Re-entrant, because a signal handler may close what its own thread is just about to wait for.
 _guard = RLock()
+# Whose the subscriptions made now are.
+_process = os.getpid()
 
 
 def _in_child() -> None:
-    global _guard
-    _guard = RLock()
+    global _guard, _process
+    _guard, _process = RLock(), os.getpid()
 
 
 os.register_at_fork(after_in_child=_in_child)
@@ -77,7 +79,7 @@ class Subscription(Generic[T]):
         self._watch = watch
         self._closed = self._removed = self._waiting = False
         self._keeper: Keeper | None = None
-        self._pid = os.getpid()
+        self._pid = _process
         try:
             watch.start(signal.text())
         except OSError as error:
@@ -94,7 +96,7 @@ class Subscription(Generic[T]):
     @property
     def closed(self) -> bool:
         """Whether it was closed; true in a forked child, too."""
-        return self._closed or self._pid != os.getpid()
+        return self._closed or self._pid != _process
 
     def fileno(self) -> int:
         """Return a descriptor that polls readable when wait(0) has something to say. Raises ClosedError."""
@@ -188,7 +190,7 @@ class Subscription(Generic[T]):
             if self._closed:
                 return
             self._closed = True
-            if self._pid == os.getpid() and self._waiting and self._signal is not None:
+            if self._pid == _process and self._waiting and self._signal is not None:
                 # The waiter closes the descriptors: they must not become other files' while it uses them.
                 self._signal.wake()
                 return
@@ -196,7 +198,7 @@ class Subscription(Generic[T]):
 
     def dispose(self) -> None:
         """Close the descriptors, once nobody uses them any more."""
-        own = self._pid == os.getpid()
+        own = self._pid == _process
         keeper, self._keeper = self._keeper, None
         if own and keeper is not None and not keeper.release():
             return
@@ -212,7 +214,7 @@ class Subscription(Generic[T]):
         self._keeper = keeper
 
     def _closed_error(self) -> ClosedError:
-        foreign = "" if self._pid == os.getpid() else f" here: it belongs to process {self._pid}, subscribe anew"
+        foreign = "" if self._pid == _process else f" here: it belongs to process {self._pid}, subscribe anew"
         return ClosedError(f"the subscription to events of {self.group!r} is closed{foreign}", group=self.group)
 
     def _removed_error(self) -> GroupRemovedError:
@@ -268,7 +270,7 @@ class Subscription(Generic[T]):
 
     def __del__(self) -> None:
         if not self._closed:
-            if self._pid == os.getpid():
+            if self._pid == _process:
                 import warnings
 
                 warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)

@@ -32,6 +32,8 @@ _PATIENCE = 0.25
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.00005, 0.005
 #: What an event reports beside the counters: its attribute and the setting of MEMORY.
 _FIGURES = {"usage": "usage_in_bytes", "limit": "limit_in_bytes", "failcnt": "failcnt", "peak": "max_usage_in_bytes"}
+#: What a group that was never out of memory says on v1; most subscriptions begin with it.
+_FRESH = "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
 _settling = RLock()
 
 
@@ -41,14 +43,17 @@ class OomWatch(Watch[OomEvent]):
     __slots__ = ("_below", "_killed", "_logged", "_ooms", "_open", "_owner")
 
     def __init__(self, group: str, owner: Holder) -> None:
-        super().__init__(group)
+        self.group = group
         self._owner = owner
-        self._killed = self._ooms = self._below = self._logged = 0
+        self._killed = self._ooms = self._logged = 0
+        #: Kills in the groups below that v1 counts there alone; looked at with the first signal, not to slow the start.
+        self._below = -1
         self._open: OomEvent | None = None
 
     def start(self, text: str) -> None:
-        control = OOM_CONTROL.decode(text)
-        self._killed, self._ooms, self._below = _kills(control), control.get("oom", 0), self._killed_below(control)
+        if text != _FRESH:
+            control = OOM_CONTROL.decode(text)
+            self._killed, self._ooms = _kills(control), control.get("oom", 0)
         log = kernel_log()
         self._logged = log.position() if log is not None else 0
 
@@ -64,6 +69,8 @@ class OomWatch(Watch[OomEvent]):
             return self._opened(max(0, ooms), control)
 
     def _opened(self, ooms: int, control: OomControl) -> OomEvent:
+        if self._below < 0:
+            self._below = self._killed_below(control)
         event = self._event(
             ooms=ooms, under_oom=control.under_oom, oom_kill_disable=control.oom_kill_disable, **self._figures()
         )

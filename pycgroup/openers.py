@@ -7,17 +7,20 @@ import errno
 import os
 
 from . import _kernfs, names
+from ._signals import Changes, EventFd, Stall
 from ._types import TYPE_CHECKING, T
 from .codecs import UNLIMITED, refuse, size
 from .errors import InvalidValueError, UnavailableError, UnsupportedSettingError
+from .events import Subscription
 from .hierarchy import CORE, here
+from .oom import OomWatch
+from .watches import ControlWatch, CounterWatch, PopulatedWatch, PressureWatch, StallWatch, ThresholdWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Literal
 
-    from ._signals import Signal
-    from .events import Subscription, Watch
+    from .errors import CgroupError
+    from .events import Watch
     from .happenings import (
         ControlEvent,
         CounterEvent,
@@ -39,52 +42,36 @@ _UNITS = {"us": 1, "ms": 1000, "s": 1_000_000}
 _STALL_HINT = "the window is 500 ms to 10 s, without CAP_SYS_RESOURCE (root may lack it) a multiple of 2 s"
 
 
-def _subscribe(
-    group: Holder, file: str, make: Callable[[], Signal], watch: Watch[T], *, value: object = None, hint: str = ""
-) -> Subscription[T]:
-    from .events import Subscription
-
+def _by_eventfd(group: Holder, file: str, argument: str, watch: Watch[T], value: object = None) -> Subscription[T]:
     try:
-        signal = make()
+        signal = EventFd(group._place.prefix, file, argument)
     except OSError as cause:
-        directory = group._place.directory
-        raise _kernfs.error(
-            cause,
-            f"{group._label()}: cannot watch {file}{'' if value is None else f' for {value!r}'}",
-            group=directory,
-            directory=directory,
-            setting=file,
-            value=value,
-            hint=_HINTS.get(cause.errno or 0, hint if cause.errno == errno.EINVAL else ""),
-        ) from cause
+        raise _failed(group, cause, file, value) from cause
     return Subscription(signal, watch)
 
 
-def _by_eventfd(group: Holder, file: str, argument: str, watch: Watch[T], value: object = None) -> Subscription[T]:
-    from ._signals import EventFd
-
-    prefix = group._place.prefix
-    return _subscribe(group, file, lambda: EventFd(prefix, file, argument), watch, value=value)
-
-
 def _by_changes(group: Holder, file: str, watch: Watch[T]) -> Subscription[T]:
-    from ._signals import Changes
+    try:
+        signal = Changes(group._place.prefix + file)
+    except OSError as cause:
+        raise _failed(group, cause, file) from cause
+    return Subscription(signal, watch)
 
-    prefix = group._place.prefix
-    return _subscribe(group, file, lambda: Changes(prefix + file), watch)
+
+def _failed(group: Holder, cause: OSError, file: str, value: object = None, hint: str = "") -> CgroupError:
+    directory = group._place.directory
+    attempt = f"{group._label()}: cannot watch {file}{'' if value is None else f' for {value!r}'}"
+    hint = _HINTS.get(cause.errno or 0, hint if cause.errno == errno.EINVAL else "")
+    return _kernfs.error(cause, attempt, group=directory, directory=directory, setting=file, value=value, hint=hint)
 
 
 def oom_by_eventfd(group: Holder) -> Subscription[OomEvent]:
     """Subscribe to the group's running out of memory: `memory.oom_control`. Raises GroupNotFoundError."""
-    from .oom import OomWatch
-
     return _by_eventfd(group, "memory.oom_control", "", OomWatch(group._path, group))
 
 
 def oom_by_counters(group: Holder) -> Subscription[OomEvent]:
     """Subscribe to the group's running out of memory: `memory.events`. Raises GroupNotFoundError."""
-    from .oom import OomWatch
-
     return _by_changes(group, "memory.events", OomWatch(group._path, group))
 
 
@@ -94,8 +81,6 @@ def threshold_by_eventfd(group: Holder, threshold: int | str, *, memsw: bool = F
     The kernel rounds it down to pages, and looks once in about a hundred pages. Raises GroupNotFoundError,
     InvalidValueError, UnsupportedSettingError (memsw without swap accounting). File: `memory.usage_in_bytes`.
     """
-    from .watches import ThresholdWatch
-
     limit = _bytes(group, threshold)
     file = "memory.memsw.usage_in_bytes" if memsw else "memory.usage_in_bytes"
     return _by_eventfd(group, file, str(limit), ThresholdWatch(group._path, limit), threshold)
@@ -123,8 +108,6 @@ def pressure_by_eventfd(
     `mode` says which groups' events come: "default" those of groups below that nobody watches, "hierarchy" those of
     all below, "local" only its own. Raises GroupNotFoundError, InvalidValueError. File: `memory.pressure_level`.
     """
-    from .watches import PressureWatch
-
     for value, words in ((level, _LEVELS), (mode, _MODES)):
         if value not in words:
             message = f"{group._label()}.pressure_events: {value!r} is not {' or '.join(map(repr, words))}"
@@ -138,8 +121,6 @@ def control_by_eventfd(group: Holder, file: str, argument: str | int = "") -> Su
 
     Raises InvalidNameError, InvalidValueError, GroupNotFoundError, UnsupportedSettingError.
     """
-    from .watches import ControlWatch
-
     text = str(argument)
     if not text.isprintable():
         raise InvalidValueError(f"{group._label()}.event: {argument!r} is not one line of text", value=argument)
@@ -151,8 +132,6 @@ def counters_by_changes(group: Holder, *counters: str) -> Subscription[CounterEv
 
     Raises GroupNotFoundError, InvalidValueError (this kernel has no such counter).
     """
-    from .watches import CounterWatch
-
     watch = CounterWatch(group._path, counters)
     subscription = _by_changes(group, "memory.events", watch)
     if unknown := watch.unknown():
@@ -167,8 +146,6 @@ def populated_by_changes(group: Holder) -> Subscription[PopulatedEvent]:
 
     Raises GroupNotFoundError.
     """
-    from .watches import PopulatedWatch
-
     return _by_changes(group, "cgroup.events", PopulatedWatch(group._path))
 
 
@@ -198,9 +175,6 @@ class Stalls:
         multiple of 2 s. At most one event comes in each window. Raises InvalidValueError, GroupNotFoundError,
         UnsupportedSettingError where there is no pressure file for the group.
         """
-        from ._signals import Stall
-        from .watches import StallWatch
-
         if (some is None) is (full is None):
             raise InvalidValueError(f"{group._label()}.stall_events: it takes either some=... or full=...")
         kind: Literal["some", "full"] = "some" if full is None else "full"
@@ -208,7 +182,11 @@ class Stalls:
         trigger = f"{kind} {stall} {within}"
         path = self._path(group)
         watch = StallWatch(group._path, kind, stall)
-        return _subscribe(group, self._file, lambda: Stall(path, trigger), watch, value=trigger, hint=_STALL_HINT)
+        try:
+            signal = Stall(path, trigger)
+        except OSError as cause:
+            raise _failed(group, cause, self._file, trigger, _STALL_HINT) from cause
+        return Subscription(signal, watch)
 
     def _path(self, group: Holder) -> str:
         own = group._place.hierarchy

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import time
 from _thread import RLock
+from io import FileIO
 
 from ._types import TYPE_CHECKING
 from .happenings import Victim
@@ -30,8 +31,11 @@ class KernelLog:
     """
 
     def __init__(self, path: str = _LOG) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.lseek(self._descriptor, 0, os.SEEK_END)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.lseek(descriptor, 0, os.SEEK_END)
+        # It gives None where there is nothing to read, which is cheaper than the exception of os.read.
+        self._file = FileIO(descriptor)
+        self._record = bytearray(_RECORD)
         self._lock = RLock()
         self._groups: dict[str, str] = {}
         self._whole = ""
@@ -40,7 +44,8 @@ class KernelLog:
         self._last = 0
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        """Close it."""
+        self._file.close()
 
     def position(self) -> int:
         """Return the number of the last kill."""
@@ -78,11 +83,12 @@ class KernelLog:
     def _records(self) -> Iterator[str]:
         while True:
             try:
-                yield os.read(self._descriptor, _RECORD).decode(errors="surrogateescape").partition(";")[2]
-            except BlockingIOError:
-                return
+                length = self._file.readinto(self._record)
             except BrokenPipeError:
                 continue  # the oldest records were overwritten before they were read
+            if not length:
+                return
+            yield self._record[:length].decode(errors="surrogateescape").partition(";")[2]
 
     def _announce(self, text: str) -> None:
         """Keep the group that a line such as `oom-kill:...,task_memcg=/g,task=NAME,pid=N,uid=U` names."""
@@ -107,19 +113,27 @@ class KernelLog:
 
 
 _shared: KernelLog | None = None
-_tried = 0
+_tried = False
 
 
 def kernel_log() -> KernelLog | None:
     """Return this process's reader of the kernel log, or None where the log cannot be read."""
     global _shared, _tried
-    if _tried != os.getpid():
-        # A forked child needs one of its own: it would take its parent's records.
-        inherited, _shared, _tried = _shared, None, os.getpid()
-        if inherited is not None:
-            inherited.close()
+    if not _tried:
+        _tried = True
         try:
             _shared = KernelLog()
         except OSError:
-            return None
+            _shared = None
     return _shared
+
+
+def _in_child() -> None:
+    """Have a forked child open the log anew: it would take its parent's records."""
+    global _shared, _tried
+    inherited, _shared, _tried = _shared, None, False
+    if inherited is not None:
+        inherited.close()
+
+
+os.register_at_fork(after_in_child=_in_child)

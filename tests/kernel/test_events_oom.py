@@ -19,11 +19,11 @@ from tests.support.capabilities import needs
 from tests.support.hogs import MIB, PATIENCE, Hogs, held, hogs, holding
 
 if TYPE_CHECKING:
+    from pycgroup.controllers import MEMORY
     from pycgroup.happenings import OomEvent
 
 pytestmark = needs("memory")
 Unique = Callable[..., str]
-Memory = Cgroup.MEMORY
 
 
 @pytest.fixture(scope="module", name="hog")
@@ -33,14 +33,14 @@ def server() -> Iterator[Hogs]:
 
 
 @pytest.fixture
-def memory(unique: Unique) -> Iterator[Memory]:
+def memory(unique: Unique) -> Iterator[MEMORY]:
     """Give a memory group of 4 MiB, without swap."""
     with Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M") as group:
         limit(group, "4M")
         yield group
 
 
-def limit(memory: Memory, size: str) -> None:
+def limit(memory: MEMORY, size: str) -> None:
     """Set the limit of memory, with no swap beyond it."""
     swap = {"memsw_limit_in_bytes": size} if hasattr(memory, "memsw_limit_in_bytes") else {}
     memory.modify(limit_in_bytes=size, **swap)
@@ -51,14 +51,14 @@ def soon(event: OomEvent | None) -> OomEvent:
     return event
 
 
-def kernel_kills(memory: Memory) -> int:
+def kernel_kills(memory: MEMORY) -> int:
     """Return what the kernel's own file counts."""
     file = "memory.oom_control" if memory.version < 2 else "memory.events"
     words = oracle.read("memory", memory.group_name, file).split()
     return int(words[words.index("oom_kill") + 1])
 
 
-def test_a_kill_is_one_event(memory: Memory, hog: Hogs) -> None:
+def test_a_kill_is_one_event(memory: MEMORY, hog: Hogs) -> None:
     with memory.oom_events() as events:
         hog.be_killed(memory.path)
         event = soon(events.wait(PATIENCE))
@@ -76,7 +76,7 @@ def test_a_kill_is_one_event(memory: Memory, hog: Hogs) -> None:
 
 
 @needs("kernel-log")
-def test_the_victim_is_named(memory: Memory, hog: Hogs) -> None:
+def test_the_victim_is_named(memory: MEMORY, hog: Hogs) -> None:
     with memory.oom_events() as events:
         pid = hog.be_killed(memory.path)
         event = soon(events.wait(PATIENCE))
@@ -89,14 +89,14 @@ def test_the_victim_is_named(memory: Memory, hog: Hogs) -> None:
         assert event.confidence == "named"
 
 
-def test_no_event_without_an_oom(memory: Memory, hog: Hogs) -> None:
+def test_no_event_without_an_oom(memory: MEMORY, hog: Hogs) -> None:
     with memory.oom_events() as events:
         assert hog.take(memory.path, MIB) == 0
         assert events.wait(0) is None
         assert events.wait(0.01) is None
 
 
-def test_events_that_nobody_took_become_one_and_lose_no_kill(memory: Memory, hog: Hogs) -> None:
+def test_events_that_nobody_took_become_one_and_lose_no_kill(memory: MEMORY, hog: Hogs) -> None:
     with memory.oom_events() as events:
         for _ in range(5):
             hog.be_killed(memory.path)
@@ -105,7 +105,7 @@ def test_events_that_nobody_took_become_one_and_lose_no_kill(memory: Memory, hog
         assert event.ooms >= 5
 
 
-def test_events_that_nobody_looked_at_share_the_kills(memory: Memory, hog: Hogs) -> None:
+def test_events_that_nobody_looked_at_share_the_kills(memory: MEMORY, hog: Hogs) -> None:
     with memory.oom_events() as events:
         taken = []
         for _ in range(4):
@@ -115,7 +115,7 @@ def test_events_that_nobody_looked_at_share_the_kills(memory: Memory, hog: Hogs)
         assert sum(event.kills for event in taken) == kernel_kills(memory) == 4
 
 
-def test_an_event_is_completed_when_the_subscription_is_closed(memory: Memory, hog: Hogs) -> None:
+def test_an_event_is_completed_when_the_subscription_is_closed(memory: MEMORY, hog: Hogs) -> None:
     with memory.oom_events() as events:
         hog.be_killed(memory.path)
         event = soon(events.wait(PATIENCE))
@@ -124,7 +124,7 @@ def test_an_event_is_completed_when_the_subscription_is_closed(memory: Memory, h
     assert event.kills == 1
 
 
-def test_kills_before_the_subscription_do_not_count(memory: Memory, hog: Hogs) -> None:
+def test_kills_before_the_subscription_do_not_count(memory: MEMORY, hog: Hogs) -> None:
     hog.be_killed(memory.path)
     with memory.oom_events() as events:
         assert events.wait(0) is None
@@ -132,7 +132,7 @@ def test_kills_before_the_subscription_do_not_count(memory: Memory, hog: Hogs) -
         assert soon(events.wait(PATIENCE)).kills == 1
 
 
-def test_an_event_cannot_be_changed_and_can_be_sent(memory: Memory, hog: Hogs) -> None:
+def test_an_event_cannot_be_changed_and_can_be_sent(memory: MEMORY, hog: Hogs) -> None:
     with memory.oom_events() as events:
         hog.be_killed(memory.path)
         event = soon(events.wait(PATIENCE))
@@ -148,7 +148,7 @@ def test_an_event_cannot_be_changed_and_can_be_sent(memory: Memory, hog: Hogs) -
 
 
 @needs("memory", version=1)
-def test_killer_on_as_oom_notify(memory: Memory, hog: Hogs) -> None:
+def test_killer_on_as_oom_notify(memory: MEMORY, hog: Hogs) -> None:
     limit(memory, "10M")
     memory.oom_control = False
     with memory.oom_events() as events:
@@ -161,7 +161,7 @@ def test_killer_on_as_oom_notify(memory: Memory, hog: Hogs) -> None:
 
 
 @needs("memory", version=1)
-def test_killer_off_as_oom_notify(memory: Memory) -> None:
+def test_killer_off_as_oom_notify(memory: MEMORY) -> None:
     memory.oom_control = True
     assert memory.oom_control.oom_kill_disable
     with memory.oom_events() as events, holding(memory.path, 6 * MIB) as task:
@@ -180,7 +180,7 @@ def test_killer_off_as_oom_notify(memory: Memory) -> None:
 
 
 @needs("memory", version=1)
-def test_a_late_subscription_hears_of_an_oom_that_lasts(memory: Memory) -> None:
+def test_a_late_subscription_hears_of_an_oom_that_lasts(memory: MEMORY) -> None:
     memory.oom_control = True
     with memory.oom_events() as first, holding(memory.path, 6 * MIB):
         soon(first.wait(PATIENCE))
@@ -191,7 +191,7 @@ def test_a_late_subscription_hears_of_an_oom_that_lasts(memory: Memory) -> None:
 
 
 @needs("memory", version=1)
-def test_oom_control_reads_as_an_object_and_is_set_with_a_bool(memory: Memory) -> None:
+def test_oom_control_reads_as_an_object_and_is_set_with_a_bool(memory: MEMORY) -> None:
     for switch in (True, False):
         memory.oom_control = switch
         control = memory.oom_control
@@ -200,17 +200,18 @@ def test_oom_control_reads_as_an_object_and_is_set_with_a_bool(memory: Memory) -
         assert (control.under_oom, control.oom_kill) == (False, 0)
 
 
-def test_a_kill_in_a_group_below_is_the_parents(memory: Memory, hog: Hogs) -> None:
+def test_a_kill_in_a_group_below_is_the_parents(memory: MEMORY, hog: Hogs) -> None:
     below = Cgroup.MEMORY(f"{memory.group_name}/below").create()
     with memory.oom_events() as events:
-        hog.be_killed(below.path)
+        hog.order(below.path)
         event = soon(events.wait(PATIENCE))
         assert event.kills == 1
+        hog.outcome()
         assert event.group == f"/{memory.group_name}"
     below.delete()
 
 
-def test_removal_is_not_an_oom(memory: Memory) -> None:
+def test_removal_is_not_an_oom(memory: MEMORY) -> None:
     with memory.oom_events() as events, memory.oom_events() as others:
         memory.delete()
         with pytest.raises(GroupRemovedError, match=memory.group_name):
@@ -222,7 +223,7 @@ def test_removal_is_not_an_oom(memory: Memory) -> None:
     memory.create()
 
 
-def test_an_oom_before_the_removal_is_told_first(memory: Memory, hog: Hogs) -> None:
+def test_an_oom_before_the_removal_is_told_first(memory: MEMORY, hog: Hogs) -> None:
     with memory.oom_events() as events, memory.oom_events() as scratch:
         hog.be_killed(memory.path)
         soon(scratch.wait(PATIENCE))
@@ -240,7 +241,7 @@ def test_an_oom_before_the_removal_is_told_first(memory: Memory, hog: Hogs) -> N
     memory.create()
 
 
-def test_a_group_made_anew_is_another_group(memory: Memory, hog: Hogs) -> None:
+def test_a_group_made_anew_is_another_group(memory: MEMORY, hog: Hogs) -> None:
     with memory.oom_events() as events:
         memory.delete()
         limit(memory.create(), "4M")
@@ -255,7 +256,7 @@ def test_a_group_that_does_not_exist(unique: Unique) -> None:
 
 
 @needs("memory", version=1)
-def test_registration_as_in_mruby(memory: Memory, hog: Hogs) -> None:
+def test_registration_as_in_mruby(memory: MEMORY, hog: Hogs) -> None:
     eventfd = os.eventfd(0)
     control = os.open(f"{memory.path}/memory.oom_control", os.O_RDONLY)
     memory.cgroup_event_control = f"{eventfd} {control}"
@@ -295,7 +296,7 @@ int main(int count, char **arguments)
 
 @needs("memory", version=1)
 @needs("gcc")
-def test_a_listener_in_c_counts_the_same(memory: Memory, hog: Hogs, tmp_path: os.PathLike[str]) -> None:
+def test_a_listener_in_c_counts_the_same(memory: MEMORY, hog: Hogs, tmp_path: os.PathLike[str]) -> None:
     program = f"{tmp_path}/listener"
     subprocess.run(["gcc", "-O2", "-x", "c", "-o", program, "-"], input=LISTENER, text=True, check=True)
     files = [f"{memory.path}/memory.oom_control", f"{memory.path}/cgroup.event_control"]
@@ -317,7 +318,7 @@ def test_a_listener_in_c_counts_the_same(memory: Memory, hog: Hogs, tmp_path: os
     assert sum(event.kills for event in taken) == kernel_kills(memory) == 20
 
 
-def test_the_killer_cannot_be_turned_off_on_v2(memory: Memory) -> None:
+def test_the_killer_cannot_be_turned_off_on_v2(memory: MEMORY) -> None:
     if memory.version < 2:
         pytest.skip("v1 can")
     with pytest.raises(UnsupportedSettingError, match=r"memory\.high"):

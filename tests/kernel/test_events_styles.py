@@ -23,12 +23,12 @@ from tests.support.capabilities import needs
 from tests.support.hogs import PATIENCE, Hogs, hogs
 
 if TYPE_CHECKING:
+    from pycgroup.controllers import MEMORY
     from pycgroup.events import Subscription
     from pycgroup.happenings import OomEvent
 
 pytestmark = needs("memory")
 Unique = Callable[..., str]
-Memory = Cgroup.MEMORY
 
 
 @pytest.fixture(scope="module", name="hog")
@@ -38,7 +38,7 @@ def server() -> Iterator[Hogs]:
 
 
 @pytest.fixture
-def memory(unique: Unique) -> Iterator[Memory]:
+def memory(unique: Unique) -> Iterator[MEMORY]:
     with Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M") as group:
         if hasattr(group, "memsw_limit_in_bytes"):
             group.memsw_limit_in_bytes = "4M"
@@ -46,7 +46,7 @@ def memory(unique: Unique) -> Iterator[Memory]:
 
 
 @pytest.fixture
-def events(memory: Memory) -> Iterator[Subscription[OomEvent]]:
+def events(memory: MEMORY) -> Iterator[Subscription[OomEvent]]:
     with memory.oom_events() as subscription:
         yield subscription
 
@@ -92,7 +92,7 @@ def test_wait_is_over_in_time(events: Subscription[OomEvent]) -> None:
     assert events.wait(-1) is None
 
 
-def test_iteration_ends_with_the_group(memory: Memory, events: Subscription[OomEvent], hog: Hogs) -> None:
+def test_iteration_ends_with_the_group(memory: MEMORY, events: Subscription[OomEvent], hog: Hogs) -> None:
     taken = in_thread(lambda: [event.kills for event in events])
     hog.be_killed(memory.path)
     until_waiting(events)
@@ -141,7 +141,7 @@ def test_a_second_waiter_is_refused(events: Subscription[OomEvent]) -> None:
         waiter()
 
 
-def test_a_forgotten_subscription_is_closed_with_a_warning(memory: Memory) -> None:
+def test_a_forgotten_subscription_is_closed_with_a_warning(memory: MEMORY) -> None:
     before = open_files()
     with pytest.warns(ResourceWarning, match="never closed"):
         memory.oom_events()
@@ -150,7 +150,7 @@ def test_a_forgotten_subscription_is_closed_with_a_warning(memory: Memory) -> No
 
 @pytest.mark.parametrize("make", [selectors.DefaultSelector, selectors.SelectSelector, selectors.PollSelector])
 def test_selectors(
-    memory: Memory, events: Subscription[OomEvent], hog: Hogs, make: Callable[[], selectors.BaseSelector]
+    memory: MEMORY, events: Subscription[OomEvent], hog: Hogs, make: Callable[[], selectors.BaseSelector]
 ) -> None:
     with make() as selector:
         selector.register(events, selectors.EVENT_READ)
@@ -172,7 +172,7 @@ def test_selectors(
     memory.create()
 
 
-def test_a_forked_child_takes_nothing(memory: Memory, events: Subscription[OomEvent], hog: Hogs) -> None:
+def test_a_forked_child_takes_nothing(memory: MEMORY, events: Subscription[OomEvent], hog: Hogs) -> None:
     def child() -> list[str]:
         said = []
         for use in (lambda: events.wait(0), events.fileno, lambda: list(events)):
@@ -195,7 +195,7 @@ def test_a_forked_child_takes_nothing(memory: Memory, events: Subscription[OomEv
     assert waiter() is not None
 
 
-def test_a_forked_child_subscribes_anew(memory: Memory, events: Subscription[OomEvent]) -> None:
+def test_a_forked_child_subscribes_anew(memory: MEMORY, events: Subscription[OomEvent]) -> None:
     def child() -> bool:
         with memory.oom_events() as own:
             return own.wait(0) is None
@@ -204,7 +204,7 @@ def test_a_forked_child_subscribes_anew(memory: Memory, events: Subscription[Oom
     assert events.wait(0) is None
 
 
-def test_asyncio(memory: Memory, hog: Hogs) -> None:
+def test_asyncio(memory: MEMORY, hog: Hogs) -> None:
     async def main() -> list[int]:
         taken = []
         async with memory.oom_events() as events:
@@ -222,7 +222,7 @@ def test_asyncio(memory: Memory, hog: Hogs) -> None:
     assert sum(asyncio.run(main())) == 2
 
 
-def test_asyncio_timeout_loses_no_event(memory: Memory, hog: Hogs) -> None:
+def test_asyncio_timeout_loses_no_event(memory: MEMORY, hog: Hogs) -> None:
     async def main() -> None:
         async with memory.oom_events() as events:
             for _ in range(3):
@@ -236,7 +236,7 @@ def test_asyncio_timeout_loses_no_event(memory: Memory, hog: Hogs) -> None:
     asyncio.run(main())
 
 
-def test_a_waiter_cancelled_as_the_event_comes_leaves_it(memory: Memory, hog: Hogs) -> None:
+def test_a_waiter_cancelled_as_the_event_comes_leaves_it(memory: MEMORY, hog: Hogs) -> None:
     async def main() -> None:
         async with memory.oom_events() as events:
             waiter = asyncio.ensure_future(anext(events))
@@ -254,7 +254,7 @@ def test_a_waiter_cancelled_as_the_event_comes_leaves_it(memory: Memory, hog: Ho
     asyncio.run(main())
 
 
-def test_asyncio_refuses_a_second_waiter(memory: Memory) -> None:
+def test_asyncio_refuses_a_second_waiter(memory: MEMORY) -> None:
     async def main() -> None:
         async with memory.oom_events() as events:
             waiter = asyncio.ensure_future(anext(events))
@@ -268,7 +268,7 @@ def test_asyncio_refuses_a_second_waiter(memory: Memory) -> None:
     asyncio.run(main())
 
 
-def test_asyncio_is_ended_from_another_thread(memory: Memory) -> None:
+def test_asyncio_is_ended_from_another_thread(memory: MEMORY) -> None:
     async def main() -> None:
         before = open_files()
         waiting, idle = memory.oom_events(), memory.oom_events()
@@ -286,7 +286,7 @@ def test_asyncio_is_ended_from_another_thread(memory: Memory) -> None:
     asyncio.run(main())
 
 
-def test_asyncio_ends_with_the_group(memory: Memory) -> None:
+def test_asyncio_ends_with_the_group(memory: MEMORY) -> None:
     async def main() -> list[OomEvent]:
         async with memory.oom_events() as events:
             memory.delete()
@@ -296,7 +296,7 @@ def test_asyncio_ends_with_the_group(memory: Memory) -> None:
     memory.create()
 
 
-def test_a_subscription_outlives_its_loop(memory: Memory, events: Subscription[OomEvent], hog: Hogs) -> None:
+def test_a_subscription_outlives_its_loop(memory: MEMORY, events: Subscription[OomEvent], hog: Hogs) -> None:
     async def one() -> int:
         hog.be_killed(memory.path)
         return (await anext(events)).kills
@@ -305,7 +305,7 @@ def test_a_subscription_outlives_its_loop(memory: Memory, events: Subscription[O
     assert events.wait(0) is None
 
 
-def test_an_event_while_nobody_awaits_is_kept(memory: Memory, events: Subscription[OomEvent], hog: Hogs) -> None:
+def test_an_event_while_nobody_awaits_is_kept(memory: MEMORY, events: Subscription[OomEvent], hog: Hogs) -> None:
     async def main() -> int:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0):
@@ -318,7 +318,7 @@ def test_an_event_while_nobody_awaits_is_kept(memory: Memory, events: Subscripti
     assert asyncio.run(main()) == 1
 
 
-def test_on_oom_calls_back_until_it_is_closed(memory: Memory, hog: Hogs) -> None:
+def test_on_oom_calls_back_until_it_is_closed(memory: MEMORY, hog: Hogs) -> None:
     came: queue.Queue[OomEvent] = queue.Queue()
     with memory.on_oom(came.put) as watching:
         assert watching.group == f"/{memory.group_name}"
@@ -332,7 +332,7 @@ def test_on_oom_calls_back_until_it_is_closed(memory: Memory, hog: Hogs) -> None
     assert came.empty()
 
 
-def test_an_observer_needs_one_thread_and_stops(memory: Memory, unique: Unique, hog: Hogs) -> None:
+def test_an_observer_needs_one_thread_and_stops(memory: MEMORY, unique: Unique, hog: Hogs) -> None:
     threads, files = threading.active_count(), open_files()
     came: queue.Queue[str] = queue.Queue()
     with contextlib.ExitStack() as stack, Observer() as observer:
@@ -354,7 +354,7 @@ def test_an_observer_needs_one_thread_and_stops(memory: Memory, unique: Unique, 
     assert open_files() <= files + 1  # the descriptor that wakes waiters is made once
 
 
-def test_an_observer_tells_of_the_removal_of_just_those(memory: Memory, unique: Unique, hog: Hogs) -> None:
+def test_an_observer_tells_of_the_removal_of_just_those(memory: MEMORY, unique: Unique, hog: Hogs) -> None:
     gone: queue.Queue[str] = queue.Queue()
     came: queue.Queue[OomEvent] = queue.Queue()
     with Observer() as observer, Cgroup.MEMORY(unique("memory")) as other:
@@ -371,7 +371,7 @@ def test_an_observer_tells_of_the_removal_of_just_those(memory: Memory, unique: 
     memory.create()
 
 
-def test_a_callback_that_raises_stops_nothing(memory: Memory, hog: Hogs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_callback_that_raises_stops_nothing(memory: MEMORY, hog: Hogs, monkeypatch: pytest.MonkeyPatch) -> None:
     raised: queue.Queue[type[BaseException]] = queue.Queue()
     monkeypatch.setattr(threading, "excepthook", lambda hook: raised.put(hook.exc_type))
 
@@ -385,7 +385,7 @@ def test_a_callback_that_raises_stops_nothing(memory: Memory, hog: Hogs, monkeyp
             assert raised.get(timeout=PATIENCE) is LookupError
 
 
-def test_a_callback_may_close_and_stop(memory: Memory, hog: Hogs) -> None:
+def test_a_callback_may_close_and_stop(memory: MEMORY, hog: Hogs) -> None:
     done = threading.Event()
     observer = Observer()
 
@@ -400,7 +400,7 @@ def test_a_callback_may_close_and_stop(memory: Memory, hog: Hogs) -> None:
     assert watching.closed
 
 
-def test_an_observer_in_a_forked_child_is_another(memory: Memory) -> None:
+def test_an_observer_in_a_forked_child_is_another(memory: MEMORY) -> None:
     with memory.on_oom(print):
 
         def child() -> int:
@@ -415,7 +415,7 @@ def test_the_descriptor_is_not_inherited(events: Subscription[OomEvent]) -> None
     assert select.select([events], [], [], 0) == ([], [], [])
 
 
-def test_events_hold_in_a_group_that_is_not_ours(memory: Memory) -> None:
+def test_events_hold_in_a_group_that_is_not_ours(memory: MEMORY) -> None:
     oracle.make("memory", f"{memory.group_name}/theirs")
     with Cgroup.MEMORY(f"{memory.group_name}/theirs").oom_events() as events:
         assert events.wait(0) is None

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""Events beside a C listener: ``python -m benchmarks.events [--rounds N]``.
+
+Latency is from the page that crosses the threshold, or that runs into the limit, to the event being in hand. One
+listener at a time, in a process of its own; they take turns of a few events.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+
+from benchmarks.place import PREFIX, NoPlaceError, place
+
+HERE = Path(__file__).parent
+TARGETS = {"wait": (1.5, 1.5), "for": (1.5, 1.5), "selectors": (2.0, 1.8), "asyncio": (2.8, 2.3)}
+REGISTRATION, RESIDENT = 1.4, 512
+A_TURN = 10
+THRESHOLD = 16 << 20
+COUNT = 4000
+
+Latencies = dict[str, list[float]]
+
+
+@contextmanager
+def conversing(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that says when it is ready."""
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE.parent
+    ) as process:
+        try:
+            if answer(process) != "ready":
+                raise RuntimeError(f"{command} did not get ready")
+            yield process
+        finally:
+            process.kill()
+
+
+def answer(process: subprocess.Popen[str]) -> str:
+    """Return the next line that a program prints."""
+    return process.stdout.readline().strip() if process.stdout else ""
+
+
+def order(process: subprocess.Popen[str]) -> None:
+    """Send a line to a program."""
+    if process.stdin:
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+
+class Bench:
+    """The programs and the group that they share."""
+
+    def __init__(self, program: str, group: Path, stamp: str) -> None:
+        self.program = program
+        self.group = group
+        self.stamp = stamp
+
+    def listener(self, style: str, *threshold: str) -> list[str]:
+        """Return the command of a listener; "C" is the limit."""
+        if style == "C":
+            file = "memory.usage_in_bytes" if threshold else "memory.oom_control"
+            return [self.program, "listen", str(self.group), file, *(threshold or [""])]
+        return [sys.executable, str(HERE / "listener.py"), style, self.group.name, *threshold]
+
+    def thresholds(self, style: str) -> list[float]:
+        """Return the latencies of a turn of crossings, those upward."""
+        limit = str(THRESHOLD)
+        taken = []
+        with (
+            conversing(*self.listener(style, limit)) as listener,
+            conversing(self.program, "drive", str(self.group), limit) as driver,
+        ):
+            for _ in range(A_TURN):
+                for upward in (True, False):
+                    order(driver)
+                    crossed, heard = int(answer(driver)), int(answer(listener))
+                    if upward:
+                        taken.append((heard - crossed) / 1000)
+        return taken
+
+    def ooms(self, style: str) -> list[float]:
+        """Return the latencies of a turn of OOM kills."""
+        taken = []
+        (self.group / "memory.limit_in_bytes").write_text("4M")
+        with conversing(*self.listener(style)) as listener:
+            for _ in range(A_TURN):
+                with conversing(self.program, "die", str(self.group), self.stamp) as victim:
+                    order(victim)
+                    heard = int(answer(listener))
+                    victim.wait()
+                (stamp,) = struct.unpack("q", Path(self.stamp).read_bytes()[:8])
+                taken.append((heard - stamp) / 1000)
+        (self.group / "memory.limit_in_bytes").write_text("-1")
+        return taken
+
+    def registration(self) -> tuple[float, float, float]:
+        """Return nanoseconds for one registration in C and by pycgroup, and pycgroup's bytes."""
+        in_c = subprocess.check_output([self.program, "register", str(self.group), str(COUNT)])
+        ours = subprocess.check_output(self.listener("register", str(COUNT)), cwd=HERE.parent).split()
+        return int(in_c), int(ours[0]), int(ours[1])
+
+
+def percentiles(latencies: list[float]) -> tuple[float, float]:
+    """Return p50 and p99."""
+    return median(latencies), quantiles(latencies, n=100)[98]
+
+
+def table(title: str, found: Latencies) -> None:
+    """Print the latencies of all styles as ratios to C's."""
+    limit = percentiles(found["C"])
+    print(f"\n{title}  ({len(found['C'])} events; 1.00 = C read(): p50 {limit[0]:.1f} us, p99 {limit[1]:.1f} us)")
+    for style, latencies in found.items():
+        if style != "C":
+            ratios = [own / its for own, its in zip(percentiles(latencies), limit, strict=True)]
+            met = all(ratio <= target for ratio, target in zip(ratios, TARGETS[style], strict=True))
+            target = "target <= {:.1f} / {:.1f}".format(*TARGETS[style])
+            print(f"  {style:<12}p50 {ratios[0]:5.2f}   p99 {ratios[1]:5.2f}   {target}: {'met' if met else 'NOT MET'}")
+
+
+def main() -> int:
+    """Return 0 when the tables were printed, 1 when this host cannot run it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.events", description="Compare events with C.")
+    parser.add_argument("--rounds", type=int, default=30, metavar="N", help=f"turns of {A_TURN} events each (30)")
+    rounds = parser.parse_args().rounds
+    os.setpriority(os.PRIO_PROCESS, 0, -20)  # inherited by the programs: others on the machine count for less
+    try:
+        with place() as here, tempfile.TemporaryDirectory(prefix=PREFIX) as scratch:
+            run(here.group, Path(scratch), rounds)
+    except NoPlaceError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(group: Path, scratch: Path, rounds: int) -> None:
+    """Build the C program, take turns, print the tables."""
+    program, stamp = str(scratch / "events"), scratch / "stamp"
+    subprocess.run(["cc", "-O2", "-Wall", "-o", program, str(HERE / "events.c")], check=True)
+    stamp.write_bytes(bytes(os.sysconf("SC_PAGE_SIZE")))
+    bench = Bench(program, group, str(stamp))
+    for title, turn in (("threshold crossings", bench.thresholds), ("OOM kills", bench.ooms)):
+        found: Latencies = {style: [] for style in ("C", *TARGETS)}
+        for number in range(rounds):
+            for style in list(found)[number % 2 :: 1] + list(found)[: number % 2]:
+                found[style] += turn(style)
+        table(title, found)
+    figures = [bench.registration() for _ in range(max(3, rounds // 5))]
+    in_c, ratio = median(each[0] for each in figures), median(each[1] / each[0] for each in figures)
+    size = median(each[2] for each in figures)
+    print(f"\nregistration  ({COUNT} subscriptions; 1.00 = C: {in_c / 1000:.1f} us)")
+    print(f"  time        {ratio:5.2f}   target <= {REGISTRATION}: {'met' if ratio <= REGISTRATION else 'NOT MET'}")
+    print(f"  memory      {size:5.0f} bytes each   target <= {RESIDENT}: {'met' if size <= RESIDENT else 'NOT MET'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
