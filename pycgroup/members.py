@@ -15,6 +15,8 @@ from .view import View
 if TYPE_CHECKING:
     from typing import Self
 
+    from .proclist import Process
+
 _REFUSED = {
     errno.EBUSY: "a v2 group whose children have controllers takes no processes: attach to one of its children",
     errno.EINVAL: "a real-time process needs rt_runtime_us in a v1 cpu group, and a kernel thread cannot be moved",
@@ -95,6 +97,15 @@ class Members(View):
         Raises GroupNotFoundError. Reads the kernel's `cgroup.procs`.
         """
         return self._numbers("cgroup.procs")
+
+    def processes(self) -> list[Process]:
+        """Return the processes in the group with ppid, uid, vsz, rss and args of each, sorted by pid.
+
+        Raises GroupNotFoundError. Reads `cgroup.procs`, and /proc.
+        """
+        from .proclist import listed
+
+        return listed(self.pids())
 
     def threads(self) -> list[int]:
         """Return the threads in the group, without those of its children, sorted.
