@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 TARGETS = {"wait": (1.5, 1.5), "for": (1.5, 1.5), "selectors": (2.0, 1.8), "asyncio": (2.8, 2.3)}
 REGISTRATION, RESIDENT = 1.4, 512
 A_TURN = 10
-THRESHOLD = 16 << 20
+THRESHOLD = 1 << 20
 COUNT = 4000
 
 Latencies = dict[str, list[float]]

@@ -99,7 +99,7 @@ class EventFd(Signal):
 
     def text(self) -> str:
         try:
-            return super().text() if self.file >= 0 else self._reopened()
+            return os.pread(self.file, _CHUNK, 0).decode() if self.file >= 0 else self._reopened()
         except OSError as error:
             # memory.pressure_level cannot be read, and says so as long as it is there.
             if error.errno == errno.EINVAL:

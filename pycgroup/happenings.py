@@ -16,15 +16,26 @@ if TYPE_CHECKING:
 class Frozen:
     """Attributes that are given once, by keyword; equal where they all are."""
 
-    __slots__ = ()
+    __slots__ = ("_given",)
     FIELDS: ClassVar[tuple[str, ...]] = ()
+    _given: dict[str, Any]
 
     def __init_subclass__(cls) -> None:
         cls.FIELDS = (*cls.FIELDS, *(name for name in cls.__annotations__ if name[0] != "_"))
 
     def __init__(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        # One dict as it came: an event is made while somebody waits for it.
+        object.__setattr__(self, "_given", values)
+
+    if not TYPE_CHECKING:  # which would take any name then
+
+        def __getattr__(self, name: str) -> Any:
+            if name in self.FIELDS:
+                return self._given[name]
+            raise AttributeError(f"{type(self).__name__} has no {name!r}; it has {', '.join(self.FIELDS)}")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self.FIELDS})
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{type(self).__name__} is what has happened; it cannot be changed")
@@ -55,7 +66,7 @@ def _restore(cls: type[Frozen], values: dict[str, Any]) -> Frozen:
 class Event(Frozen):
     """Something that happened to a group. `time` is in seconds since the epoch, when the signal was taken."""
 
-    __slots__ = ("group", "time")
+    __slots__ = ()
     group: str
     time: float
 
@@ -63,7 +74,7 @@ class Event(Frozen):
 class ControlEvent(Event):
     """A control file signalled `signals` times; `text` is what the file held then, or None where it is not read."""
 
-    __slots__ = ("argument", "file", "signals", "text")
+    __slots__ = ()
     file: str
     argument: str
     signals: int
@@ -76,7 +87,7 @@ class ThresholdEvent(Event):
     `usage` is what was in use a moment later, in bytes, so it may be on the other side again.
     """
 
-    __slots__ = ("above", "crossings", "threshold", "usage")
+    __slots__ = ()
     threshold: int
     usage: int
     above: bool
@@ -91,7 +102,7 @@ class ThresholdEvent(Event):
 class PressureEvent(Event):
     """The kernel was reclaiming memory of the group, at `level` or above, `signals` times since the last event."""
 
-    __slots__ = ("level", "mode", "signals")
+    __slots__ = ()
     level: str
     mode: str
     signals: int
@@ -103,7 +114,7 @@ class StallEvent(Event):
     `pressure` is the whole pressure file, as `pressure` of the group reads it.
     """
 
-    __slots__ = ("kind", "pressure", "stalled")
+    __slots__ = ()
     kind: Literal["some", "full"]
     stalled: int
     pressure: FrozenMap[str, FrozenMap[str, float]]
@@ -112,14 +123,14 @@ class StallEvent(Event):
 class PopulatedEvent(Event):
     """The first process came into the group or one below it (`populated`), or the last one left."""
 
-    __slots__ = ("populated",)
+    __slots__ = ()
     populated: bool
 
 
 class CounterEvent(Event):
     """Counters of an events file rose: `changes` says which and by how much, `counts` holds them all."""
 
-    __slots__ = ("changes", "counts")
+    __slots__ = ()
     changes: Mapping[str, int]
     counts: Mapping[str, int]
 
@@ -127,7 +138,7 @@ class CounterEvent(Event):
 class Victim(Frozen):
     """A process that the OOM killer killed, as the kernel log has it. `anon_rss` is in bytes."""
 
-    __slots__ = ("anon_rss", "group", "name", "pid")
+    __slots__ = ()
     pid: int
     name: str
     anon_rss: int
@@ -151,7 +162,7 @@ class OomEvent(Event):
     second, or when the next event comes, or when the subscription is closed.
     """
 
-    __slots__ = ("_complete", "_outcome", "failcnt", "limit", "oom_kill_disable", "ooms", "peak", "under_oom", "usage")
+    __slots__ = ("_complete", "_outcome")
     ooms: int
     under_oom: bool
     oom_kill_disable: bool
@@ -164,7 +175,9 @@ class OomEvent(Event):
 
     def __init__(self, *, complete: Callable[[], None] | None = None, **values: Any) -> None:
         outcome = tuple(values.pop(name, default) for name, default in _OUTCOME.items())
-        super().__init__(_complete=complete, _outcome=outcome, **values)
+        super().__init__(**values)
+        object.__setattr__(self, "_outcome", outcome)
+        object.__setattr__(self, "_complete", complete)
 
     @property
     def kills(self) -> int:
@@ -186,6 +199,10 @@ class OomEvent(Event):
         if complete is not None:
             complete()
         return self._outcome
+
+    def complete_by(self, complete: Callable[[], None]) -> None:
+        """Leave what became of it to be found out when it is asked for; for the subscription."""
+        object.__setattr__(self, "_complete", complete)
 
     def settle(self, kills: int, victims: tuple[Victim, ...], confidence: str) -> None:
         """Note what became of it; for the subscription, once."""

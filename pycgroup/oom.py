@@ -34,13 +34,14 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.00005, 0.005
 _FIGURES = {"usage": "usage_in_bytes", "limit": "limit_in_bytes", "failcnt": "failcnt", "peak": "max_usage_in_bytes"}
 #: What a group that was never out of memory says on v1; most subscriptions begin with it.
 _FRESH = "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
+_MOST_UNNAMED = 16
 _settling = RLock()
 
 
 class OomWatch(Watch[OomEvent]):
     """OOM of a memory group, on either version: v2's `memory.events` counts OOMs, v1 signals each."""
 
-    __slots__ = ("_below", "_killed", "_logged", "_ooms", "_open", "_owner")
+    __slots__ = ("_below", "_killed", "_logged", "_ooms", "_open", "_owner", "_unnamed")
 
     def __init__(self, group: str, owner: Holder) -> None:
         self.group = group
@@ -49,6 +50,9 @@ class OomWatch(Watch[OomEvent]):
         #: Kills in the groups below that v1 counts there alone; looked at with the first signal, not to slow the start.
         self._below = -1
         self._open: OomEvent | None = None
+        #: Closed events whose victims are still to be looked up, with their kills and the most victims that they have:
+        #: reading the log takes longer than delivering the next event.
+        self._unnamed: tuple[tuple[OomEvent, int, int | None], ...] = ()
 
     def start(self, text: str) -> None:
         if text != _FRESH:
@@ -74,7 +78,7 @@ class OomWatch(Watch[OomEvent]):
         event = self._event(
             ooms=ooms, under_oom=control.under_oom, oom_kill_disable=control.oom_kill_disable, **self._figures()
         )
-        object.__setattr__(event, "_complete", partial(self._complete, event))
+        event.complete_by(partial(self._complete, event))
         self._open = event
         return event
 
@@ -127,7 +131,7 @@ class OomWatch(Watch[OomEvent]):
         return _killed_under(self._owner._place.directory)
 
     def _close(self, event: OomEvent, control: OomControl | None, *, next_came: bool = False) -> None:
-        """Say what became of an event. Where the next one has come already, the kills of that are left to it."""
+        """Count what became of an event. Where the next one has come already, the kills of that are left to it."""
         self._open = None
         kills, most = 0, None
         if control is not None:
@@ -138,9 +142,19 @@ class OomWatch(Watch[OomEvent]):
             own = own if most is None else min(own, most)
             self._killed += own
             kills = own + below
-        victims = self._victims(kills, most)
-        kills = max(kills, len(victims))
-        event.settle(kills, victims, _confidence(event, kills, len(victims)))
+        event.complete_by(self._name)
+        self._unnamed += ((event, kills, most),)
+        if not next_came or len(self._unnamed) > _MOST_UNNAMED:
+            self._name()
+
+    def _name(self) -> None:
+        """Look up the victims of the closed events, first things first."""
+        with _settling:
+            unnamed, self._unnamed = self._unnamed, ()
+            for event, kills, most in unnamed:
+                victims = self._victims(kills, most)
+                killed = max(kills, len(victims))
+                event.settle(killed, victims, _confidence(event, killed, len(victims)))
 
     def _victims(self, kills: int, most: int | None) -> tuple[Victim, ...]:
         log = kernel_log()
@@ -159,6 +173,7 @@ class OomWatch(Watch[OomEvent]):
         with _settling:
             if self._open is not None:
                 self._close(self._open, None)
+            self._name()
             victims = self._victims(0, None)
             ooms = max(signals - 1, 1 if victims else 0)
             if not ooms:
@@ -171,6 +186,7 @@ class OomWatch(Watch[OomEvent]):
     def close(self) -> None:
         if (event := self._open) is not None:
             self._complete(event)
+        self._name()
 
 
 def _kills(control: OomControl) -> int:

@@ -16,7 +16,7 @@ _KIB = 1024
 class Process(Frozen):
     """A process: its ids, its memory in bytes (virtual and resident), and its command line."""
 
-    __slots__ = ("args", "pid", "ppid", "rss", "uid", "vsz")
+    __slots__ = ()
     pid: int
     ppid: int
     uid: int
