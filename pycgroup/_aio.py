@@ -9,7 +9,18 @@ from ._types import TYPE_CHECKING, Generic, T
 from .errors import CgroupError
 
 if TYPE_CHECKING:
-    from .events import Subscription
+    from typing import Protocol, TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
+
+    class Source(Protocol[T_co]):
+        """What it needs of the subscription."""
+
+        def fileno(self) -> int: ...
+        def enter(self) -> object: ...
+        def leave(self) -> None: ...
+        def poll(self) -> T_co | None: ...
+        def dispose(self) -> None: ...
 
 
 def running() -> asyncio.AbstractEventLoop:
@@ -20,7 +31,7 @@ def running() -> asyncio.AbstractEventLoop:
 class Feed(Generic[T]):
     """Hands the events of a subscription to whoever awaits the next one."""
 
-    def __init__(self, subscription: Subscription[T]) -> None:
+    def __init__(self, subscription: Source[T]) -> None:
         self.loop = running()
         self._subscription = subscription
         self._descriptor = -1

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+import warnings
 from _thread import RLock
 
 from ._signals import PERHAPS
@@ -13,6 +14,7 @@ from ._types import TYPE_CHECKING, Generic, T
 from .errors import BusyError, ClosedError, GroupRemovedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Protocol, Self
 
@@ -268,12 +270,10 @@ class Subscription(Generic[T]):
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
         if not self._closed:
             if self._pid == _process:
-                import warnings
-
-                warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
+                warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
             self.close()
 
     def __repr__(self) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from _thread import RLock
-from functools import partial
 
 from . import _kernfs
 from ._types import TYPE_CHECKING
@@ -78,7 +77,7 @@ class OomWatch(Watch[OomEvent]):
         event = self._event(
             ooms=ooms, under_oom=control.under_oom, oom_kill_disable=control.oom_kill_disable, **self._figures()
         )
-        event.complete_by(partial(self._complete, event))
+        event.complete_by(lambda: self._complete(event))
         self._open = event
         return event
 

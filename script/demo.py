@@ -11,8 +11,12 @@ import os
 import signal
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from pycgroup import Cgroup, CgroupError, UnsupportedSettingError
+
+if TYPE_CHECKING:
+    from pycgroup.happenings import OomEvent
 
 MIB = 1 << 20
 LIMIT = 32 * MIB
@@ -34,7 +38,9 @@ def main() -> int:
         with contextlib.suppress(UnsupportedSettingError):  # where the kernel counts swap, a child may not flee into it
             memory.memsw_limit_in_bytes = LIMIT
         print(f"group {memory.path} (cgroup v{memory.version}) may use {LIMIT // MIB} MiB", flush=True)
-        status = subprocess.run([sys.executable, __file__, memory.group_name], check=False).returncode
+        with memory.oom_events() as events, subprocess.Popen([sys.executable, __file__, memory.group_name]) as process:
+            print_event(events.wait(timeout=60))
+        status = process.returncode
         kills = memory.oom_control.oom_kill
         print(f"ended by {name_of(status)}; the kernel's oom_kill counter of the group is {kills}")
         print(f"  limit {memory.limit_in_bytes:>12,} bytes")
@@ -43,6 +49,16 @@ def main() -> int:
     print(f"the child was {'OOM-killed inside its group' if killed else 'NOT OOM-killed'};", end=" ")
     print("the group is removed" if not memory.exists() else "the group is STILL THERE")
     return 0 if killed and not memory.exists() else 1
+
+
+def print_event(event: OomEvent | None) -> None:
+    """Say what has happened, while it happens."""
+    if event is None:
+        print("no OOM came within a minute", flush=True)
+        return
+    print(f"OOM event: {event.kills} killed, {event.confidence}; usage {event.usage:,} of {event.limit:,} bytes")
+    for victim in event.victims:
+        print(f"  victim {victim.name}, pid {victim.pid}, {victim.anon_rss:,} bytes of memory", flush=True)
 
 
 def name_of(status: int) -> str:
