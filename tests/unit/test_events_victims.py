@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""The kernel log's lines, from a file that a test writes as the kernel writes /dev/kmsg: a record at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pycgroup import victims
+from pycgroup.happenings import Event, PopulatedEvent, ThresholdEvent, Victim
+from pycgroup.victims import KernelLog
+from tests.support import processes
+
+Write = Callable[[str], None]
+KILL = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),oom_memcg={0},task_memcg={0},task={2},pid={1},uid=0"
+KILLED = "Memory cgroup out of memory: Killed process {1} ({2}) total-vm:42100kB, anon-rss:8064kB, file-rss:5692kB"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[tuple[KernelLog, Write]]:
+    # A pipe gives what was written as it was written, which a packet pipe keeps apart: as /dev/kmsg does.
+    reader, writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)
+    path = tmp_path / "kmsg"
+    path.touch()
+    kernel_log = KernelLog(str(path))
+    os.dup2(reader, kernel_log._file.fileno())
+    os.close(reader)
+    yield (
+        kernel_log,
+        lambda text: [os.write(writer, f"6,1,2,-;{line}\n".encode()) for line in text.split("\n")] and None,
+    )
+    kernel_log.close()
+    os.close(writer)
+
+
+def kill(group: str, pid: int, name: str = "hog") -> str:
+    return f"{KILL}\n{KILLED}".format(group, pid, name)
+
+
+def test_a_victim(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write("something else\n" + kill("/g", 7))
+    position, found = reader.since("/g", 0, 1, None)
+    assert found == (Victim(pid=7, name="hog", anon_rss=8064 * 1024, group="/g"),)
+    assert reader.since("/g", position, 0, None) == (position, ())
+    assert reader.position() == position == 1
+
+
+def test_victims_of_others_and_below(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    for group in ("/g", "/other", "/g/below", "/gg"):
+        write(kill(group, 7))
+    _, found = reader.since("/g", 0, 2, None)
+    assert [each.group for each in found] == ["/g", "/g/below"]
+
+
+def test_the_next_events_victims_are_left_to_it(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    for pid in (7, 8, 9):
+        write(kill("/g", pid))
+    position, first = reader.since("/g", 0, 1, 1)
+    assert [each.pid for each in first] == [7]
+    assert [each.pid for each in reader.since("/g", position, 2, None)[1]] == [8, 9]
+
+
+@pytest.mark.parametrize("name", ["a b", "x) total-vm:1kB (y", "pid=3,uid=4"])
+def test_names_of_any_kind(log: tuple[KernelLog, Write], name: str) -> None:
+    reader, write = log
+    write(kill("/g", 7, name))
+    (victim,) = reader.since("/g", 0, 1, None)[1]
+    assert (victim.name, victim.pid) == (name, 7)
+
+
+def test_kills_whose_group_the_kernel_left_out(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(KILLED.format("/g", 7, "hog"))
+    write("Killed process 8 (odd)")
+    assert reader.since("/g", 0, 2, None) == (2, ())
+
+
+def test_a_group_that_is_killed_as_a_whole(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(kill("/g", 7))
+    write("Tasks in /g are going to be killed due to memory.oom.group set")
+    write(KILLED.format("/g", 8, "hog"))
+    write(KILLED.format("/g", 9, "hog"))
+    assert [each.pid for each in reader.since("/g", 0, 3, None)[1]] == [7, 8, 9]
+
+
+def test_only_so_many_are_remembered(log: tuple[KernelLog, Write], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(victims, "_MOST", 2)
+    reader, write = log
+    for pid in (7, 8, 9):
+        write(kill("/g", pid))
+    assert [each.pid for each in reader.since("/g", 0, 2, None)[1]] == [8, 9]
+
+
+def test_waiting_for_a_victim_is_over_soon(log: tuple[KernelLog, Write]) -> None:
+    assert log[0].since("/g", 0, 1, None) == (0, ())
+
+
+def test_a_log_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def child() -> bool:
+        monkeypatch.setattr(victims.KernelLog.__init__, "__defaults__", ("/nothing",))
+        return victims.kernel_log() is None and victims.kernel_log() is None
+
+    assert processes.forked(child)
+
+
+def test_events_are_frozen_values() -> None:
+    event = ThresholdEvent(group="/g", time=1.5, threshold=4096, usage=8192, above=True, crossings=3)
+    same = ThresholdEvent(group="/g", time=1.5, threshold=4096, usage=8192, above=True, crossings=3)
+    assert event == same
+    assert hash(event) == hash(same)
+    assert event != PopulatedEvent(group="/g", time=1.5, populated=True)
+    assert event.direction == "up"
+    assert repr(event).startswith("ThresholdEvent(group='/g', time=1.5, threshold=4096")
+    assert "usage" in dir(event)
+    assert not hasattr(event, "nothing")
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        event.usage = 1
+    assert isinstance(event, Event)
