@@ -52,12 +52,12 @@ def killer_on(memory: MEMORY) -> None:
 
 def killer_off(memory: MEMORY) -> None:
     """Have the task stop at 1 MiB and go on when it gets 10."""
-    memory.oom_control = True
-    limit(memory, "1M")
+    # Memory alone is limited: to raise two limits one after the other would wake the task between them.
+    memory.modify(oom_control=True, limit_in_bytes="1M")
     with memory.oom_events() as events, task(memory, 4) as stopped:
         event = events.wait()
         print(f"OOM: {event.kills if event else 0} killed; the task runs on: {stopped.poll() is None}")
-        limit(memory, "10M")
+        memory.limit_in_bytes = "10M"
         status, under_oom, another = stopped.wait(), memory.oom_control.under_oom, events.wait(timeout=0)
         print(f"limit 10M: exit status {status}, under_oom {under_oom}, another event: {another}")
 

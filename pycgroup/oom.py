@@ -45,9 +45,9 @@ class OomWatch(Watch[OomEvent]):
     def __init__(self, group: str, owner: Holder) -> None:
         self.group = group
         self._owner = owner
-        self._killed = self._ooms = self._logged = 0
-        #: Kills in the groups below that v1 counts there alone; looked at with the first signal, not to slow the start.
-        self._below = -1
+        #: Kills that have been told, OOMs likewise, kills in the groups below that v1 counts there alone, and how far
+        #: the kernel log was read.
+        self._killed = self._ooms = self._below = self._logged = 0
         self._open: OomEvent | None = None
         #: Closed events whose victims are still to be looked up, with their kills and the most victims that they have:
         #: reading the log takes longer than delivering the next event.
@@ -57,6 +57,8 @@ class OomWatch(Watch[OomEvent]):
         if text != _FRESH:
             control = OOM_CONTROL.decode(text)
             self._killed, self._ooms = _kills(control), control.get("oom", 0)
+        if "oom " not in text:
+            self._below = _killed_under(self._owner._place.directory)
         log = kernel_log()
         self._logged = log.position() if log is not None else 0
 
@@ -72,8 +74,6 @@ class OomWatch(Watch[OomEvent]):
             return self._opened(max(0, ooms), control)
 
     def _opened(self, ooms: int, control: OomControl) -> OomEvent:
-        if self._below < 0:
-            self._below = self._killed_below(control)
         event = self._event(
             ooms=ooms, under_oom=control.under_oom, oom_kill_disable=control.oom_kill_disable, **self._figures()
         )

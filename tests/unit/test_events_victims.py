@@ -28,10 +28,12 @@ def log(tmp_path: Path) -> Iterator[tuple[KernelLog, Write]]:
     kernel_log = KernelLog(str(path))
     os.dup2(reader, kernel_log._file.fileno())
     os.close(reader)
-    yield (
-        kernel_log,
-        lambda text: [os.write(writer, f"6,1,2,-;{line}\n".encode()) for line in text.split("\n")] and None,
-    )
+
+    def write(text: str) -> None:
+        for line in text.split("\n"):
+            os.write(writer, f"6,1,2,-;{line}\n".encode())
+
+    yield kernel_log, write
     kernel_log.close()
     os.close(writer)
 
