@@ -11,10 +11,13 @@ from __future__ import annotations
 import errno
 import os
 
+from ._removals import removals
 from ._types import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import select
+
+    from ._removals import Removals
 
 _READ = os.O_RDONLY | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CLOEXEC
@@ -132,7 +135,7 @@ class Changes(Signal):
     which itself polls readable.
     """
 
-    __slots__ = ("_epoll",)
+    __slots__ = ("_directory", "_epoll", "_woken")
     _FLAGS = _READ
 
     def __init__(self, path: str, trigger: bytes = b"") -> None:
@@ -140,12 +143,18 @@ class Changes(Signal):
 
         self._epoll: select.epoll = select.epoll()
         self.file = -1
+        self._directory = os.path.dirname(path)
+        #: Who wakes it when the group is removed; a trigger does so itself.
+        self._woken: Removals | None = None
         try:
             self.file = os.open(path, self._FLAGS)
             if trigger:
                 # Before it is registered: epoll waits for what the file has then.
                 os.write(self.file, trigger)
             self._epoll.register(self.file, select.EPOLLPRI)
+            self._woken = None if trigger else removals()
+            if self._woken is not None:
+                self._woken.add(self._directory, self)
         except OSError:
             self.close()
             raise
@@ -159,9 +168,14 @@ class Changes(Signal):
     def wake(self) -> None:
         import select
 
-        self._epoll.register(always_readable(), select.EPOLLIN)
+        try:
+            self._epoll.register(always_readable(), select.EPOLLIN)
+        except FileExistsError:
+            return  # it is awake
 
     def close(self) -> None:
+        if self._woken is not None:
+            self._woken.discard(self._directory, self)
         self._epoll.close()
         if self.file >= 0:
             super().close()

@@ -66,10 +66,10 @@ class OomWatch(Watch[OomEvent]):
         control = OOM_CONTROL.decode(text)
         with _settling:
             ooms = control.get("oom", self._ooms + signals) - self._ooms
-            if self._open is not None:
+            if self._open is not None and (ooms > 0 or self._is_counted(self._open, control)):
                 self._close(self._open, control, next_came=True)
-            if ooms <= 0 and _kills(control) <= self._killed:
-                return None  # the kill of the event before, on v2
+            if ooms <= 0 and (self._open is not None or _kills(control) <= self._killed):
+                return None  # on v2 the kill, or another counter, of the event before
             self._ooms = control.get("oom", 0)
             return self._opened(max(0, ooms), control)
 

@@ -8,10 +8,12 @@ import os
 import resource
 import select
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from pycgroup import (
+    BusyError,
     Cgroup,
     GroupNotFoundError,
     GroupRemovedError,
@@ -245,6 +247,20 @@ def test_populated(unique: Unique) -> None:
         with pytest.raises(GroupRemovedError):
             events.wait(PATIENCE)
         group.create()
+
+
+@needs("cgroup-v2")
+def test_removal_wakes_who_waits_on_v2(unique: Unique) -> None:
+    group = UNIFIED(unique("freezer").rpartition("/")[2]).create()
+    with group.populated_events() as events, ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(lambda: list(events))
+        while True:
+            try:
+                events.wait(0)
+            except BusyError:
+                break
+        group.delete()
+        assert waiter.result(PATIENCE) == []
 
 
 BUSY = "print('busy', flush=True)\nwhile True: pass"

@@ -25,7 +25,7 @@ ROWS: tuple[tuple[str, frozenset[str]], ...] = tuple(
         ("L0", "codecs names"),
         ("L0", "stats cpusets quotas"),
         ("L0", "devices happenings"),
-        ("L1", "_kernfs _codes _log _ownership _waiting mountinfo"),
+        ("L1", "_kernfs _codes _log _ownership _removals _waiting mountinfo"),
         ("L1", "_native"),
         ("L1", "subtrees _systemd"),
         ("L2", "hierarchy"),
