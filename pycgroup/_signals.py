@@ -163,7 +163,7 @@ class Changes(Signal):
         return self._epoll.fileno()
 
     def wait(self, timeout: float | None) -> int:
-        return len(self._epoll.poll(timeout))
+        return 1 if self._epoll.poll(timeout) else 0
 
     def wake(self) -> None:
         import select

@@ -132,15 +132,17 @@ class OomWatch(Watch[OomEvent]):
     def _close(self, event: OomEvent, control: OomControl | None, *, next_came: bool = False) -> None:
         """Count what became of an event. Where the next one has come already, the kills of that are left to it."""
         self._open = None
-        kills, most = 0, None
+        kills: int = 0
+        most: int | None = None
         if control is not None:
             before, self._below = self._below, self._killed_below(control)
             below = max(0, self._below - before)
             own = max(0, _kills(control) - self._killed)
-            most = max(1, event.ooms) if next_came and "oom" not in control else None
-            own = own if most is None else min(own, most)
+            if next_came and "oom" not in control:
+                own = min(own, max(1, event.ooms))
             self._killed += own
-            kills = own + below
+            # The log may be ahead of the counters: what it has beyond them is left to the next event.
+            kills = most = own + below
         event.complete_by(self._name)
         self._unnamed += ((event, kills, most),)
         if not next_came or len(self._unnamed) > _MOST_UNNAMED:

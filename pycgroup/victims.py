@@ -68,7 +68,7 @@ class KernelLog:
                 break
             time.sleep(_PAUSE)
         if most is not None and len(found) > most:
-            last, found = found[most - 1][0], found[:most]
+            last, found = found[most - 1][0] if most else after, found[:most]
         return last, tuple(each for _, each in found)
 
     def _catch_up(self) -> None:

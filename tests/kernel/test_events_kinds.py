@@ -20,6 +20,7 @@ from pycgroup import (
     InvalidNameError,
     InvalidValueError,
     PermissionDeniedError,
+    SettingError,
     UnsupportedSettingError,
 )
 from pycgroup.controllers import ALL, CPU, MEMORY, Core
@@ -364,14 +365,21 @@ def test_a_user_without_the_right_is_told(memory: MEMORY) -> None:
 @needs("memory")
 def test_too_many_open_files_are_named(memory: MEMORY) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    before = len(os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+    memory.oom_events().close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    taken = []
     try:
-        with pytest.raises(Exception, match="ulimit -n"):
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        os.close(taken.pop())  # one is left, which is not enough
+        with pytest.raises(SettingError, match="ulimit -n"):
             memory.oom_events()
+        os.close(os.open("/dev/null", os.O_RDONLY))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert len(os.listdir("/proc/self/fd")) == before
+        for each in taken:
+            os.close(each)
 
 
 @needs("memory")

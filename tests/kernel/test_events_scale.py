@@ -77,6 +77,8 @@ def many(name: str, count: int) -> Iterator[list[MEMORY]]:
 
 def serve_many(name: str, count: int, allowed: int) -> None:
     """Subscribe to many groups in one observer; kill in some, remove half, and kill in some that stay."""
+    with Cgroup.MEMORY(name) as first_of_all:
+        first_of_all.oom_events().close()  # starts the thread that hears of removals on v2
     threads = threading.active_count()
     came: Counter[str] = Counter()
     gone: set[str] = set()
