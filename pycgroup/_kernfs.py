@@ -105,7 +105,7 @@ def error(
 ) -> CgroupError:
     """Return the exception for an OSError: what was attempted, what the kernel said, and what to do about it."""
     number = cause.errno or 0
-    kind = _kind(number, directory, setting)
+    kind = _kind(number, directory, setting, cause.filename)
     said = f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
     if kind is GroupNotFoundError:
         said, hint = "the group does not exist", "create() makes it"
@@ -116,8 +116,9 @@ def error(
     return kind(message, group=group, setting=setting, value=value, errno=number)
 
 
-def _kind(number: int, directory: str, setting: str | None) -> type[CgroupError]:
+def _kind(number: int, directory: str, setting: str | None, path: str | None) -> type[CgroupError]:
     if number == errno.ENOENT:
-        missing = setting is not None and os.path.isdir(directory)
+        # Where the file is there by now, the group has been made anew since.
+        missing = setting is not None and os.path.isdir(directory) and not (path and os.path.exists(path))
         return UnsupportedSettingError if missing else GroupNotFoundError
     return _CLASSES.get(number, SettingError if setting is not None else CgroupError)
