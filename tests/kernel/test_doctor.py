@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from pycgroup import _native, cli, doctor
+from pycgroup import CgroupError, UnavailableError, _native, cli, doctor
 from tests.support import examples, groups, machine, processes
 from tests.support.capabilities import needs
 
@@ -117,3 +118,38 @@ def test_a_user_to_whom_nothing_is_delegated() -> None:
 def test_help(help_of: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", "pycgroup", *help_of], capture_output=True, text=True, check=True)
     assert "check" in done.stdout
+
+
+@needs("memory")
+@needs("pids")
+@pytest.mark.parametrize(
+    ("attempt", "program", "said"),
+    [
+        ("swap limit", "input()", "got 64 MiB of memory and swap"),
+        ("process limit", "input()", "forked in a group of one"),
+        ("memory limit", "input(); import signal; signal.pause()", "did not"),
+    ],
+)
+def test_a_limit_that_does_not_hold(attempt: str, program: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for code in ("_EATS", "_FORKS"):
+        monkeypatch.setattr(doctor, code, program)
+    monkeypatch.setattr(doctor, "_PATIENCE", 5.0 if "pause" not in program else 0.2)
+    with pytest.raises(CgroupError, match=said):
+        doctor.ABILITIES[attempt]()
+    assert groups.leftovers("pycgroup-check-") == []
+
+
+def test_libcgroup_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> tuple[int, int, int]:
+        raise UnavailableError("libcgroup is not installed")
+
+    monkeypatch.setattr(_native, "library_version", missing)
+    assert doctor.examine().libcgroup == "libcgroup is not installed"
+
+
+def test_python_m(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["pycgroup", "check"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("pycgroup", run_name="__main__")
+    assert ended.value.code in (0, 1)
+    assert "libcgroup" in capsys.readouterr().out
