@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pycgroup import Cgroup, UnavailableError, delegation, subtrees
+from pycgroup import Cgroup, UnavailableError, delegation, hierarchy, subtrees
 from tests.support import examples, machine, oracle, processes
 from tests.support.capabilities import needs
 
@@ -81,9 +82,9 @@ def answers(code: str, *prefix: str) -> str:
 
 @needs("memory")
 def test_absolute_names_are_below_the_mount() -> None:
-    hierarchy = machine.hierarchy_of("memory")
-    assert hierarchy is not None
-    assert Cgroup.MEMORY("/some/group").path == f"{hierarchy.mount}/some/group"
+    mounted = machine.hierarchy_of("memory")
+    assert mounted is not None
+    assert Cgroup.MEMORY("/some/group").path == f"{mounted.mount}/some/group"
 
 
 @needs("memory")
@@ -247,9 +248,9 @@ def test_v1_is_delegated_by_root_alone() -> None:
 @needs("memory", version=1)
 def test_the_root_of_v1_is_there_for_root() -> None:
     given = Cgroup.delegated()
-    hierarchy = machine.hierarchy_of("memory", 1)
-    assert hierarchy is not None
-    assert (given.path, given.directory, given.unit) == ("/", hierarchy.mount, None)
+    mounted = machine.hierarchy_of("memory", 1)
+    assert mounted is not None
+    assert (given.path, given.directory, given.unit) == ("/", mounted.mount, None)
 
 
 INSIDE = """
@@ -268,12 +269,12 @@ os.rmdir(given.directory + "/leaf")
 @needs("freezer", version=2)
 def test_a_container_moves_itself_into_a_leaf(unique: Unique) -> None:
     name = unique("pids").rpartition("/")[2]
-    hierarchy = machine.hierarchy_of("freezer", 2)
-    assert hierarchy is not None
+    mounted = machine.hierarchy_of("freezer", 2)
+    assert mounted is not None
     path, unit, after, some, directory = python(INSIDE, "sh", "-c", CONTAINER, "sh", name)
     assert (path, unit, after) == ("/", None, "0::/leaf")
     assert some == f"{directory}/some"
-    os.rmdir(hierarchy.directory(name))
+    os.rmdir(mounted.directory(name))
 
 
 @needs("unprivileged")
@@ -286,3 +287,40 @@ def test_a_user_works_in_what_was_delegated() -> None:
         assert machine.read(f"{pids.path}/pids.max") == "9\n"
     assert not os.path.exists(pids.path)
     assert oracle.group_of("pids").startswith(f"{below}/")
+
+
+@needs("root")
+@needs("freezer", version=2)
+def test_a_user_to_whom_root_gave_a_group_of_v2(unique: Unique, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As everywhere on v2, also on a hybrid host, where pycgroup is shown the v2 hierarchy alone."""
+    mounted = machine.hierarchy_of("freezer", 2)
+    assert mounted is not None
+    given = mounted.directory(f"{machine.base(mounted)}/{unique('freezer').rpartition('/')[2]}")
+    os.makedirs(f"{given}/leaf")
+    for path in (given, f"{given}/leaf"):
+        for file in (path, f"{path}/cgroup.procs", f"{path}/cgroup.subtree_control"):
+            os.chown(file, processes.NOBODY, processes.NOBODY)
+    monkeypatch.setattr(subtrees, "_RUNS_SYSTEMD", "/nonexistent")
+
+    def as_root() -> Any:
+        with open(f"{given}/leaf/cgroup.procs", "w") as file:
+            file.write("0")
+        return processes.forked(as_user, processes.NOBODY)
+
+    def as_user() -> Any:
+        host = hierarchy.Host.read()
+        hierarchy._here = hierarchy.Host("/", tuple(tree for tree in host.hierarchies if tree.delegable), {})
+        group = Cgroup.FREEZER("some")
+        with group, subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+            group.attach(child.pid)
+            group.freeze()
+            frozen = machine.read(f"{group.path}/cgroup.events")
+            group.thaw()
+            group.kill()
+            return group.path, frozen, child.wait(10), os.path.exists(f"{given}/some")
+
+    path, frozen, ended, there = processes.forked(as_root)
+    assert path == f"{given}/some"
+    assert "frozen 1" in frozen
+    assert (ended, there) == (-signal.SIGKILL, True)
+    assert not os.path.exists(path)
