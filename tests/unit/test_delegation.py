@@ -139,7 +139,8 @@ def test_no_systemd_minds_the_root(files: Files, monkeypatch: pytest.MonkeyPatch
     assert delegation.delegated().path == "/"
 
 
-def test_neither_systemd_nor_rights(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("files")
+def test_neither_systemd_nor_rights(monkeypatch: pytest.MonkeyPatch) -> None:
     without_systemd(monkeypatch)
     denied(monkeypatch)
     with pytest.raises(UnavailableError, match=r"no systemd to ask; as root: mkdir .*/cg/NAME"):
