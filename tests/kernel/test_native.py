@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pycgroup import _native
+from pycgroup import _codes, _native
 from pycgroup.errors import (
     CgroupError,
     GroupBusyError,
@@ -118,6 +118,25 @@ def test_a_group_with_groups_below_is_busy(made: str) -> None:
     assert made in str(raised.value)
 
 
+@pytest.mark.parametrize("name_of_code", _codes.CODES)
+def test_each_code_has_its_error_where_nothing_else_tells(made: str, name_of_code: str) -> None:
+    code = getattr(_native._load().lib, name_of_code)
+    meaning = _codes.CODES[name_of_code]
+    with pytest.raises(CgroupError) as raised, _native._Group("delete", made, "memory"):
+        raise _native._CallError(code, 0)
+    assert raised.value.code == code
+    if isinstance(meaning, int):
+        assert raised.value.errno == meaning
+    else:
+        assert (raised.type, str(raised.value)) == (meaning[0], f"cannot delete memory group {made!r}: {meaning[1]}")
+
+
+def test_an_unknown_code_is_shown_by_number(made: str) -> None:
+    with pytest.raises(CgroupError, match="libcgroup's error 59999") as raised, _native._Group("x", made, "memory"):
+        raise _native._CallError(59999, 0)
+    assert raised.value.code == 59999
+
+
 @pytest.mark.parametrize(
     "action",
     [
@@ -175,7 +194,7 @@ def python(code: str, *before: str) -> str:
 def test_a_forked_child_can_go_on_while_threads_are_busy(made: str) -> None:
     code = f"""
         import os, threading
-        from pycgroup import _native
+        from pycgroup import _codes, _native
         top, directory, done = {made!r}, {oracle.directory("memory", made)!r}, threading.Event()
 
         def busy(number):
@@ -203,7 +222,7 @@ def test_a_forked_child_can_go_on_while_threads_are_busy(made: str) -> None:
 def test_a_child_forked_during_the_start_does_not_hang() -> None:
     code = """
         import os, threading
-        from pycgroup import _native
+        from pycgroup import _codes, _native
         for _ in range(200):
             _native._initialised = False  # one more cgroup_init; nothing else is running
             starter = threading.Thread(target=_native._initialise)
