@@ -32,10 +32,8 @@ Install what it needs, then try again:
 
 CDEF = """
 enum {
-    ECGROUPNOTMOUNTED, ECGROUPNOTEXIST, ECGROUPNOTCREATED, ECGROUPSUBSYSNOTMOUNTED, ECGROUPNOTOWNER,
-    ECGROUPMULTIMOUNTED, ECGROUPNOTALLOWED, ECGMAXVALUESEXCEEDED, ECGVALUEEXISTS, ECGINVAL,
-    ECGCONTROLLERCREATEFAILED, ECGFAIL, ECGROUPNOTINITIALIZED, ECGROUPVALUENOTEXIST, ECGOTHER,
-    ECGCONFIGPARSEFAIL, ECGROUPUNSUPP, ECGCANTSETVALUE, ECGNONEMPTY, ...
+    ECGROUPNOTMOUNTED, ECGROUPNOTEXIST, ECGROUPSUBSYSNOTMOUNTED, ECGROUPNOTOWNER, ECGROUPNOTALLOWED, ECGINVAL,
+    ECGFAIL, ECGROUPNOTINITIALIZED, ECGOTHER, ECGNONEMPTY, ...
 };
 enum cgroup_delete_flag { CGFLAG_DELETE_RECURSIVE, ... };
 typedef int... pid_t;
@@ -47,9 +45,6 @@ int cgroup_get_last_errno(void);
 int cgroup_get_subsys_mount_point(const char *controller, char **mount_point);
 struct cgroup *cgroup_new_cgroup(const char *name);
 struct cgroup_controller *cgroup_add_controller(struct cgroup *cgroup, const char *name);
-int cgroup_add_value_string(struct cgroup_controller *controller, const char *name, const char *value);
-int cgroup_create_cgroup(struct cgroup *cgroup, int ignore_ownership);
-int cgroup_modify_cgroup(struct cgroup *cgroup);
 int cgroup_delete_cgroup_ext(struct cgroup *cgroup, int flags);
 int cgroup_attach_task(struct cgroup *cgroup);
 int cgroup_attach_task_pid(struct cgroup *cgroup, pid_t tid);

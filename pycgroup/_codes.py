@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 
-from .errors import CgroupError, GroupBusyError, InvalidValueError, SettingError, UnavailableError
+from .errors import CgroupError, GroupBusyError, UnavailableError
 
 #: An errno where the code stands for one, else the exception and its text.
 CODES: dict[str, int | tuple[type[CgroupError], str]] = {
@@ -16,24 +16,15 @@ CODES: dict[str, int | tuple[type[CgroupError], str]] = {
     "ECGROUPNOTOWNER": errno.EPERM,
     "ECGROUPNOTALLOWED": (CgroupError, "the kernel refused it"),
     "ECGROUPNOTMOUNTED": (UnavailableError, "the controller is not mounted, or not enabled for this group"),
-    "ECGROUPNOTCREATED": (CgroupError, "the group could not be made"),
     "ECGROUPSUBSYSNOTMOUNTED": (UnavailableError, "the controller is not mounted"),
-    "ECGROUPMULTIMOUNTED": (CgroupError, "the controllers are on different hierarchies"),
-    "ECGMAXVALUESEXCEEDED": (CgroupError, "libcgroup takes at most 100 values at once"),
-    "ECGVALUEEXISTS": (CgroupError, "libcgroup takes one value for each file at once"),
     "ECGINVAL": (CgroupError, "libcgroup refused an argument"),
-    "ECGCONTROLLERCREATEFAILED": (CgroupError, "out of memory"),
     "ECGFAIL": (CgroupError, "libcgroup does not say why"),
     "ECGROUPNOTINITIALIZED": (UnavailableError, "libcgroup is not initialised"),
-    "ECGROUPVALUENOTEXIST": (SettingError, "a control file is missing or could not be opened"),
-    "ECGCONFIGPARSEFAIL": (InvalidValueError, "a value is longer than libcgroup takes"),
-    "ECGROUPUNSUPP": (UnavailableError, "the kernel does not support it"),
-    "ECGCANTSETVALUE": (SettingError, "a value could not be set"),
     "ECGNONEMPTY": (GroupBusyError, "the group is not empty"),
 }
 
-#: These stand for an open that failed, whatever the reason (in cgroup_create_cgroup: mkdir).
-FAILED_OPEN = frozenset({"ECGROUPNOTEXIST", "ECGROUPNOTOWNER", "ECGROUPNOTALLOWED", "ECGROUPVALUENOTEXIST"})
+#: These stand for an open that failed; the last, whatever the reason.
+FAILED_OPEN = frozenset({"ECGROUPNOTEXIST", "ECGROUPNOTOWNER", "ECGROUPNOTALLOWED"})
 
 UNMOUNTED = (
     "libcgroup cannot start: it finds no usable cgroup hierarchy. Mount one (for v1: mount -t cgroup -o memory none"

@@ -1,39 +1,27 @@
 # SPDX-License-Identifier: MIT
 """libcgroup: text and numbers in and out, every call checked, no cdata outlives the function that made it.
 
-This is the only importer of the compiled module `_libcgroup`, and imports it on first use.
+Groups are not made with it, nor values set: base.py says why. This is the only importer of the compiled module
+`_libcgroup`, and imports it on first use.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 from _thread import RLock  # what `threading` re-exports; importing that would cost more than all of this module
 
 from . import _codes, _kernfs, _log, names
 from ._types import TYPE_CHECKING
-from .errors import (
-    CgroupError,
-    GroupExistsError,
-    InvalidNameError,
-    InvalidValueError,
-    NoSuchProcessError,
-    ReadOnlySettingError,
-    UnavailableError,
-    UnsupportedSettingError,
-)
+from .errors import CgroupError, InvalidNameError, NoSuchProcessError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Any, Self
 
-    Values = Sequence[tuple[str, str]]
-
 # libcgroup builds every path in a buffer of 4096 bytes and cuts it silently, or overruns it; the rest is for the
-# longest name of a control file. A value has 4096 bytes, and a controller's name 32 in 3.x.
+# longest name of a control file. A controller's name has 32 bytes in 3.x.
 _LONGEST_PATH = 4096 - 256
-_LONGEST_VALUE = 4095
 _LONGEST_CONTROLLER = 31
 _LAST_TID = 2**31 - 1
 
@@ -48,9 +36,6 @@ _SUCCEEDED: dict[str, Callable[[Any], bool]] = {
     "cgroup_get_subsys_mount_point": _is_zero,
     "cgroup_new_cgroup": bool,
     "cgroup_add_controller": bool,
-    "cgroup_add_value_string": _is_zero,
-    "cgroup_create_cgroup": _is_zero,
-    "cgroup_modify_cgroup": _is_zero,
     "cgroup_delete_cgroup_ext": _is_zero,
     "cgroup_attach_task": _is_zero,
     "cgroup_attach_task_pid": _is_zero,
@@ -80,19 +65,6 @@ def library_version() -> tuple[int, int, int]:
     return major, minor, release
 
 
-def fits(text: str) -> bool:
-    """Return whether libcgroup hands this value to the kernel as it is. What does not fit goes to the control file.
-
-    It never writes empty text (so it cannot clear a cpuset), 3.x skips a value of several lines and says that all went
-    well, and both refuse 4096 bytes or more with a line on stderr.
-    """
-    try:
-        data = os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
-    return 0 < len(data) <= _LONGEST_VALUE and b"\n" not in data and b"\0" not in data
-
-
 def mount_point(controller: str) -> str:
     """Return where libcgroup sees the controller's hierarchy; it does not see what was mounted after its start.
 
@@ -101,26 +73,6 @@ def mount_point(controller: str) -> str:
     if controller not in _mounts:
         _mounts[controller] = _find_mount_point(controller)
     return _mounts[controller]
-
-
-def create(group: str, controller: str, values: Values = ()) -> None:
-    """Make a group, with its missing parents, and set values in it.
-
-    Raises GroupExistsError if it exists. If a value is refused, the group stays (2.0.2) or not (3.x).
-    """
-    with _Group("create", group, controller, values) as native:
-        native.refuse_root()
-        # cgroup_create_cgroup says 0 for a group that exists; and where a value is refused, 3.x removes the group even
-        # if it was there before, and moves its tasks to the parent.
-        if os.path.isdir(native.directory):
-            raise GroupExistsError(f"{native.attempt}: it exists", group=native.name, errno=errno.EEXIST)
-        native.write("cgroup_create_cgroup", 1)
-
-
-def modify(group: str, controller: str, values: Values) -> None:
-    """Set values in a group, in this order, and stop at the first that is refused; those before it stay set."""
-    with _Group("modify", group, controller, values) as native:
-        native.write("cgroup_modify_cgroup")
 
 
 def delete(group: str, controller: str, *, recursive: bool = False) -> None:
@@ -191,23 +143,15 @@ class _CallError(Exception):
 class _Group:
     """A struct cgroup with one controller for the length of a `with` block, translating the errors of its calls."""
 
-    __slots__ = ("_controller", "_struct", "_values", "_verb", "attempt", "directory", "name")
+    __slots__ = ("_controller", "_struct", "attempt", "directory", "name")
 
-    def __init__(self, verb: str, group: str, controller: str, values: Values = ()) -> None:
+    def __init__(self, verb: str, group: str, controller: str) -> None:
         self.name = names.group_name(group)
         self.attempt = f"cannot {verb} {controller} group {group!r}"
         self.directory = mount_point(controller) + self.name
         if len(os.fsencode(self.directory)) > _LONGEST_PATH:
             raise InvalidNameError(f"{self.attempt}: its path is longer than libcgroup takes", group=self.name)
-        self._verb, self._controller, self._values = verb, controller, values
-        for setting, text in values:
-            self._check(setting, text)
-
-    def _check(self, setting: str, text: str) -> None:
-        names.file_name(setting)
-        if not isinstance(text, str) or not fits(text):
-            message = f"{self.attempt}: libcgroup does not take {text!r} for {setting}"
-            raise InvalidValueError(message, group=self.name, setting=setting, value=text)
+        self._controller = controller
 
     def __enter__(self) -> Self:
         _load().lib.pycgroup_log_threshold(_log.threshold())
@@ -223,48 +167,12 @@ class _Group:
             raise self._translated(error) from None
 
     def call(self, function: str, *arguments: Any) -> None:
-        """Fill the struct, which is new (2.0.2 cuts a second text for one file at 100 bytes), and call with it."""
-        controller = _call("cgroup_add_controller", self._struct, self._controller.encode())
-        for setting, text in self._values:
-            _call("cgroup_add_value_string", controller, setting.encode(), os.fsencode(text))
+        """Add the controller to the struct, which is new, and call with it."""
+        _call("cgroup_add_controller", self._struct, self._controller.encode())
         _call(function, self._struct, *arguments)
 
-    def write(self, function: str, *arguments: Any) -> None:
-        """Call what writes the values, and bring to light what 3.x hides."""
-        lib = _load().lib
-        hiding = hasattr(lib, "cgroup_version")  # 3.x has it
-        if hiding and lib.cgroup_get_last_errno() == errno.EOPNOTSUPP:
-            self._forget_errno()
-        self.call(function, *arguments)
-        if hiding:
-            self._check_written()
-
-    def _forget_errno(self) -> None:
-        # While a thread's last errno is EOPNOTSUPP, 3.x takes every refused write for a success; and nothing clears it.
-        # A missing control file, which 3.x finds before it writes anything, makes it ENOENT.
-        try:
-            with _Group("modify", "/", self._controller, (("pycgroup.none", "0"),)) as root:
-                root.call("cgroup_modify_cgroup")
-        except UnsupportedSettingError:
-            pass
-
-    def _check_written(self) -> None:
-        # 3.x returns 0 where the kernel has answered EOPNOTSUPP, and leaves out read-only files without a word.
-        if _load().lib.cgroup_get_last_errno() == errno.EOPNOTSUPP:
-            raise _CallError(_load().lib.ECGOTHER, errno.EOPNOTSUPP)
-        for setting, text in self._values:
-            if not self._mode(setting, text) & 0o200:
-                message = f"{self.attempt}: {setting} is read-only"
-                raise ReadOnlySettingError(message, group=self.name, setting=setting, value=text)
-
-    def _mode(self, setting: str, text: str) -> int:
-        try:
-            return os.stat(f"{self.directory}/{setting}").st_mode
-        except OSError as cause:  # somebody has removed the group meanwhile
-            raise self._by_errno(cause.errno or 0, setting, text) from cause
-
     def refuse_root(self) -> None:
-        """Raise for a hierarchy's root: to create it overruns a buffer on v2, to delete it does nothing and says 0."""
+        """Raise for a hierarchy's root: to delete it does nothing and says 0."""
         if self.name == "/":
             raise InvalidNameError(f"{self.attempt}: the root of a hierarchy is always there", group=self.name)
 
@@ -282,30 +190,24 @@ class _Group:
     def _by_code(self, failed: _CallError) -> CgroupError:
         lib = _load().lib
         if failed.code == lib.ECGOTHER:
-            return self._by_errno(failed.errno, *self._only_value())
+            return self._by_errno(failed.errno)
         name = next((name for name in _codes.CODES if failed.code == getattr(lib, name)), "")
         if name in _codes.FAILED_OPEN and (error := self._tried_again()):
             return error
         meaning = _codes.CODES.get(name, (CgroupError, f"libcgroup's error {failed.code}"))
         return self._by_errno(meaning) if isinstance(meaning, int) else self._saying(*meaning)
 
-    def _only_value(self) -> tuple[str | None, str | None]:
-        return self._values[0] if len(self._values) == 1 else (None, None)
-
     def _tried_again(self) -> CgroupError | None:
         """Open what libcgroup has failed to open, for which its codes say little."""
-        files = self._values or (("cgroup.procs", ""),)
-        for setting, text in files if self._verb != "create" else ():
-            try:
-                os.close(os.open(f"{self.directory}/{setting}", os.O_RDWR | os.O_CLOEXEC))
-            except OSError as cause:
-                return self._by_errno(cause.errno or 0, setting, text)
+        try:
+            os.close(os.open(f"{self.directory}/cgroup.procs", os.O_RDWR | os.O_CLOEXEC))
+        except OSError as cause:
+            return self._by_errno(cause.errno or 0)
         return None
 
-    def _by_errno(self, number: int, setting: str | None = None, value: str | None = None) -> CgroupError:
+    def _by_errno(self, number: int) -> CgroupError:
         cause = OSError(number, os.strerror(number))
-        place = {"group": self.name, "directory": self.directory}
-        return _kernfs.error(cause, self.attempt, **place, setting=setting, value=value)
+        return _kernfs.error(cause, self.attempt, group=self.name, directory=self.directory)
 
     def _saying(self, kind: type[CgroupError], text: str) -> CgroupError:
         return kind(f"{self.attempt}: {text}", group=self.name)
@@ -324,7 +226,7 @@ def _call(function: str, *arguments: Any) -> Any:
 def _find_mount_point(controller: str) -> str:
     _initialise()
     plain = isinstance(controller, str) and controller.isascii() and "\0" not in controller
-    # Where v2 has controllers, "cgroup" counts as one: 2.0.2 then does nothing and says 0, 3.x makes an empty group.
+    # Where v2 has controllers, libcgroup takes whatever starts with "cgroup" for the name of one.
     if not plain or len(controller) > _LONGEST_CONTROLLER or controller.startswith("cgroup"):
         raise UnavailableError(f"{controller!r} is not the name of a controller")
     ffi, lib = _load().ffi, _load().lib

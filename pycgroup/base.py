@@ -134,8 +134,9 @@ class Controller(Members):
         super().attach(pid)
 
     def _apply_staged(self) -> None:
-        # cgroup_modify_cgroup stops at the first refusal without naming it, reports some as success (3.x), and takes
-        # 5 times as long as the file.
+        # cgroup_modify_cgroup stops at the first refusal without naming it, never writes empty text, and takes 5 times
+        # as long as the file. 3.x says that all went well where the kernel answers EOPNOTSUPP, after that in the same
+        # thread whatever it answers, and where it has left out a read-only file or a value of several lines.
         # What the kernel refuses is not kept: on a group that exists nothing is pending after an error.
         staged, self._staged = self._staged, {}
         apply(self, staged, note=True)
@@ -146,7 +147,8 @@ class Controller(Members):
         What becomes of processes that are still in it: "move" takes them to the parent of the group, as libcgroup
         does, so that they go on without its limits; "kill" ends them, the calling process excepted, which is moved
         out; "refuse" raises GroupBusyError. It is no error if this object made the group and another removed it.
-        Raises GroupNotFoundError, GroupBusyError, PermissionDeniedError. By cgroup_delete_cgroup_ext of libcgroup.
+        Raises GroupNotFoundError, GroupBusyError, PermissionDeniedError. Processes are moved by libcgroup's
+        cgroup_delete_cgroup_ext on v1.
         """
         clear = {"move": self._move_up, "kill": self._kill, "refuse": self._refuse}.get(tasks)
         if clear is None:

@@ -48,7 +48,7 @@ class Hierarchy:
     frozen_die: ClassVar[bool]
     #: Whether systemd can delegate a part of it.
     delegable: ClassVar[bool]
-    #: Whether libcgroup makes groups here (see base.py).
+    #: Whether libcgroup empties and removes groups here (see base.py).
     by_libcgroup: ClassVar[bool]
 
     def __init__(self, path: str, root: str, controllers: frozenset[str]) -> None:
@@ -151,8 +151,7 @@ class V2(Hierarchy):
     recheck = None
     frozen_die = True
     delegable = True
-    # libcgroup rewrites every ancestor's subtree_control, which a delegated user may not, leaves half a path behind
-    # when one refuses, and writes out of bounds for "/" (2.0.2 to 3.2).
+    # libcgroup knows the controllers that are listed, and so neither the freezer nor perf_event here (2.0.2 to 3.2).
     by_libcgroup = False
 
     def serves(self, v1: str | None, v2: str | None) -> str | None:

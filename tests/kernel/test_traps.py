@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 """libcgroup's traps that pycgroup goes around, each shown on the installed libcgroup itself, by ctypes.
 
+Each test shows beside it that pycgroup does not fall into the trap.
+
 Where one of these tests fails, a newer libcgroup has lost the trap, and the comment in the code that names it is out of
 date.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import ctypes.util
 import errno
 import functools
 import os
@@ -21,20 +23,26 @@ from pathlib import Path
 
 import pytest
 
-from pycgroup import _native
-from pycgroup.errors import (
+from pycgroup import (
+    Cgroup,
     CgroupError,
+    GroupBusyError,
+    GroupExistsError,
     InvalidNameError,
     InvalidValueError,
     PermissionDeniedError,
     ReadOnlySettingError,
+    UnavailableError,
+    _native,
+    controllers,
 )
 from tests.support import machine, oracle, processes
 from tests.support.capabilities import needs
 
 pytestmark = [needs("libcgroup"), needs("root")]
 
-ECGOTHER, ECGROUPVALUENOTEXIST = 50016, 50015
+LIMIT, SWAPPINESS = "memory.limit_in_bytes", "memory.swappiness"
+ECGROUPNOTEXIST, ECGROUPNOTALLOWED, ECGROUPVALUENOTEXIST, ECGOTHER = 50002, 50007, 50015, 50016
 UNCHANGED = ctypes.c_uint(-1)
 Values = Sequence[tuple[str, str]]
 
@@ -81,12 +89,19 @@ def name(unique: Callable[..., str]) -> str:
 @needs("memory", version=1)
 def test_create_says_yes_to_a_group_that_exists(lib: ctypes.CDLL, name: str) -> None:
     assert lib.cgroup_create_cgroup(group(name, "memory"), 1) == 0
+    with pytest.raises(GroupExistsError):
+        Cgroup.MEMORY(name).create()
 
 
 @needs("memory", version=1)
 def test_a_refused_value_removes_an_existing_group_in_3(lib: ctypes.CDLL, v3: bool, name: str) -> None:
     with processes.idle(oracle.directory("memory", name)) as process:
-        assert lib.cgroup_create_cgroup(group(name, "memory", [("memory.swappiness", "-5")]), 1) == ECGOTHER
+        with pytest.raises(GroupExistsError):
+            Cgroup.MEMORY(name, swappiness=1000).create()
+        with pytest.raises(InvalidValueError):
+            Cgroup.MEMORY(name).modify(swappiness=1000)
+        assert oracle.pids("memory", name) == {process.pid}
+        assert lib.cgroup_create_cgroup(group(name, "memory", [(SWAPPINESS, "1000")]), 1) == ECGOTHER
         assert oracle.exists("memory", name) is not v3
         assert (oracle.group_of("memory", process.pid) == name) is not v3
 
@@ -98,8 +113,15 @@ def test_a_refused_owner_removes_an_existing_group_in_3(v3: bool, name: str) -> 
         os.chown(path, processes.NOBODY, processes.NOBODY)
     library()
 
-    def give_to_root() -> int:
+    def refused() -> None:
         os.mkdir(f"{delegated}/own")
+        Cgroup.MEMORY(f"{name}/own").chown(0)
+
+    with pytest.raises(PermissionDeniedError):
+        processes.forked(refused, uid=processes.NOBODY)
+    assert os.path.isdir(f"{delegated}/own")
+
+    def give_to_root() -> int:
         struct = group(f"{name}/own", "memory")
         library().cgroup_set_uid_gid(struct, UNCHANGED, UNCHANGED, UNCHANGED, 0)
         return int(library().cgroup_create_cgroup(struct, 0))
@@ -112,6 +134,8 @@ def test_a_refused_owner_removes_an_existing_group_in_3(v3: bool, name: str) -> 
 def test_an_owner_that_is_to_stay_becomes_the_caller(lib: ctypes.CDLL, name: str) -> None:
     directory = oracle.directory("memory", name)
     os.chown(directory, processes.NOBODY, processes.NOBODY)
+    Cgroup.MEMORY(name).chown(gid=12)
+    assert (os.stat(directory).st_uid, os.stat(directory).st_gid) == (processes.NOBODY, 12)
     struct = group(name, "memory")
     lib.cgroup_set_uid_gid(struct, UNCHANGED, UNCHANGED, UNCHANGED, 12)
     assert lib.cgroup_create_cgroup(struct, 0) == 0
@@ -121,6 +145,8 @@ def test_an_owner_that_is_to_stay_becomes_the_caller(lib: ctypes.CDLL, name: str
 @needs("memory", version=1)
 def test_an_owner_is_given_to_the_groups_below_too(lib: ctypes.CDLL, name: str) -> None:
     below = oracle.make("memory", f"{name}/below")
+    Cgroup.MEMORY(name).chown(processes.NOBODY)
+    assert os.stat(below).st_uid == os.getuid()
     struct = group(name, "memory")
     lib.cgroup_set_uid_gid(struct, UNCHANGED, UNCHANGED, processes.NOBODY, UNCHANGED)
     assert lib.cgroup_create_cgroup(struct, 0) == 0
@@ -134,25 +160,37 @@ def test_empty_text_is_never_written(lib: ctypes.CDLL, unique: Callable[..., str
     oracle.write("cpuset", name, "cpuset.cpus", "0")
     assert lib.cgroup_modify_cgroup(group(name, "cpuset", [("cpuset.cpus", "")])) == 0
     assert oracle.read("cpuset", name, "cpuset.cpus") == "0"
-    with pytest.raises(InvalidValueError):
-        _native.modify(name, "cpuset", [("cpuset.cpus", "")])
+    Cgroup.CPUSET(name).cpus = ""
+    assert oracle.read("cpuset", name, "cpuset.cpus") == ""
 
 
 @needs("memory", version=1)
 def test_several_lines_are_left_out_in_3(lib: ctypes.CDLL, v3: bool, name: str) -> None:
-    before = oracle.read("memory", name, "memory.swappiness")
-    assert lib.cgroup_modify_cgroup(group(name, "memory", [("memory.swappiness", "11\n12")])) == 0
-    assert oracle.read("memory", name, "memory.swappiness") == (before if v3 else "12")
-    with pytest.raises(InvalidValueError):
-        _native.modify(name, "memory", [("memory.swappiness", "11\n12")])
+    before = oracle.read("memory", name, SWAPPINESS)
+    assert lib.cgroup_modify_cgroup(group(name, "memory", [(SWAPPINESS, "11\n12")])) == 0
+    assert oracle.read("memory", name, SWAPPINESS) == (before if v3 else "12")
+    Cgroup.MEMORY(name)[SWAPPINESS] = "13\n14"
+    assert oracle.read("memory", name, SWAPPINESS) == "14"
 
 
 @needs("memory", version=1)
 def test_a_read_only_file_is_left_out_in_3(lib: ctypes.CDLL, v3: bool, name: str) -> None:
     values = [("memory.usage_in_bytes", "1")]
     assert lib.cgroup_modify_cgroup(group(name, "memory", values)) == (0 if v3 else ECGOTHER)
-    with pytest.raises(ReadOnlySettingError if v3 else InvalidValueError):
-        _native.modify(name, "memory", values)
+    with pytest.raises(ReadOnlySettingError):
+        Cgroup.MEMORY(name).modify(usage_in_bytes=1)
+    with pytest.raises(InvalidValueError):
+        Cgroup.MEMORY(name)["memory.usage_in_bytes"] = 1
+
+
+@needs("memory", version=1)
+def test_modify_stops_at_the_first_refusal(lib: ctypes.CDLL, name: str) -> None:
+    assert lib.cgroup_modify_cgroup(group(name, "memory", [(SWAPPINESS, "1000"), (LIMIT, "1M")])) == ECGOTHER
+    assert oracle.memory_limit(name) > 1 << 20
+    with pytest.raises(InvalidValueError) as raised:
+        Cgroup.MEMORY(name).modify(swappiness=1000, limit_in_bytes="1M")
+    assert raised.value.setting == "swappiness"
+    assert oracle.memory_limit(name) == 1 << 20
 
 
 def unsupported(name: str) -> list[tuple[str, str]]:
@@ -172,17 +210,28 @@ def unsupported(name: str) -> list[tuple[str, str]]:
 def test_eopnotsupp_is_a_success_in_3(lib: ctypes.CDLL, v3: bool, name: str) -> None:
     with_it = unsupported(name)
     assert lib.cgroup_modify_cgroup(group("/", "memory", with_it)) == (0 if v3 else ECGOTHER)
-    native = _native._Group("modify", "/", "memory")
-    native._values = with_it
-    with pytest.raises(CgroupError) as raised, native:
-        native.write("cgroup_modify_cgroup")
+
+
+def on_v2() -> type[controllers.Core]:
+    """Return a class whose groups are on v2 here, with no controller that would have to be enabled."""
+    for each in (controllers.FREEZER, controllers.PERF_EVENT):
+        with contextlib.suppress(UnavailableError):
+            if each("/").version == 2:
+                return each
+    return pytest.skip("v1 has the freezer and perf_event here")
+
+
+@needs("cgroup-v2")
+def test_eopnotsupp_is_an_error_of_pycgroup(unique: Callable[..., str]) -> None:
+    with on_v2()(unique("freezer")) as core, pytest.raises(InvalidValueError) as raised:
+        core["cgroup.threads"] = os.getpid()
     assert raised.value.errno == errno.EOPNOTSUPP
 
 
 @needs("memory", version=1)
 @needs("cgroup-v2")
 def test_after_eopnotsupp_every_refusal_is_a_success_in_3(lib: ctypes.CDLL, v3: bool, name: str) -> None:
-    unopened = [("memory.limit_in_bytes", "1M")]
+    unopened = [(LIMIT, "1M")]
     assert lib.cgroup_modify_cgroup(group("/", "memory", unsupported(name))) in (0, ECGOTHER)
     assert lib.cgroup_get_last_errno() == errno.EOPNOTSUPP
 
@@ -190,39 +239,44 @@ def test_after_eopnotsupp_every_refusal_is_a_success_in_3(lib: ctypes.CDLL, v3: 
         return int(library().cgroup_modify_cgroup(group(name, "memory", unopened)))
 
     assert processes.forked(without_rights, uid=processes.NOBODY) == (0 if v3 else ECGROUPVALUENOTEXIST)
-    _native.modify(name, "memory", unopened)
-    assert oracle.read("memory", name, "memory.limit_in_bytes") == str(1 << 20)
     with pytest.raises(PermissionDeniedError):
-        processes.forked(lambda: _native.modify(name, "memory", unopened), uid=processes.NOBODY)
+        processes.forked(lambda: Cgroup.MEMORY(name).modify(limit_in_bytes="1M"), uid=processes.NOBODY)
 
 
 @needs("memory", version=1)
-def test_a_second_text_for_one_file_is_cut_in_2(lib: ctypes.CDLL, v3: bool) -> None:
-    struct = ctypes.c_void_p(lib.cgroup_new_cgroup(b"/"))
-    controller = ctypes.c_void_p(lib.cgroup_add_controller(struct, b"memory"))
-    lib.cgroup_set_value_string(controller, b"memory.limit_in_bytes", b"1")
-    lib.cgroup_set_value_string(controller, b"memory.limit_in_bytes", b"2" * 200)
-    kept = ctypes.c_char_p()
-    assert lib.cgroup_get_value_string(controller, b"memory.limit_in_bytes", ctypes.byref(kept)) == 0
-    assert len(kept.value or b"") == (200 if v3 else 100)
+def test_a_failed_open_has_one_code_for_most_reasons(lib: ctypes.CDLL, name: str) -> None:
+    assert lib.cgroup_attach_task(group(f"{name}/tasks", "memory")) == ECGROUPNOTALLOWED
+    assert processes.forked(lambda: attached(name), uid=processes.NOBODY) == ECGROUPNOTALLOWED
+    with pytest.raises(CgroupError) as raised:
+        Cgroup.MEMORY(f"{name}/tasks").attach_thread()
+    assert (raised.value.errno, raised.value.code) == (errno.ENOTDIR, ECGROUPNOTALLOWED)
+    with pytest.raises(PermissionDeniedError) as raised:
+        processes.forked(Cgroup.MEMORY(name).attach_thread, uid=processes.NOBODY)
+    assert (raised.value.errno, raised.value.code) == (errno.EACCES, ECGROUPNOTALLOWED)
 
 
-@needs("memory", version=1)
-def test_a_failed_open_has_one_code_for_all_reasons(lib: ctypes.CDLL, name: str) -> None:
-    limit = [("memory.limit_in_bytes", "1M")]
-    assert lib.cgroup_modify_cgroup(group(name, "memory", [("memory.nonsense", "1")])) == ECGROUPVALUENOTEXIST
-    assert lib.cgroup_modify_cgroup(group(f"{name}-missing", "memory", limit)) == ECGROUPVALUENOTEXIST
+def attached(name: str) -> int:
+    return int(library().cgroup_attach_task(group(name, "memory")))
 
-    def without_rights() -> int:
-        return int(library().cgroup_modify_cgroup(group(name, "memory", limit)))
 
-    assert processes.forked(without_rights, uid=processes.NOBODY) == ECGROUPVALUENOTEXIST
+@needs("cgroup-v2")
+def test_it_knows_no_controller_that_v2_does_not_list(lib: ctypes.CDLL, unique: Callable[..., str]) -> None:
+    core, found = on_v2(), ctypes.c_char_p()
+    assert lib.cgroup_get_subsys_mount_point(core.__name__.lower().encode(), ctypes.byref(found)) == ECGROUPNOTEXIST
+    inner = core(f"{unique('freezer')}/inner").create()
+    with processes.idle(inner.path) as process:
+        inner.delete()
+        assert inner.parent is not None
+        assert inner.parent.pids() == [process.pid]
 
 
 @needs("memory", version=1)
 def test_a_group_that_stays_has_lost_its_tasks(lib: ctypes.CDLL, name: str) -> None:
     oracle.make("memory", f"{name}/below")
     with processes.idle(oracle.directory("memory", name)) as process:
+        with pytest.raises(GroupBusyError):
+            Cgroup.MEMORY(name).delete()
+        assert oracle.pids("memory", name) == {process.pid}
         assert lib.cgroup_delete_cgroup_ext(group(name, "memory"), 0) == ECGOTHER
         assert lib.cgroup_get_last_errno() == errno.EBUSY
         assert oracle.group_of("memory", process.pid) != name
@@ -233,6 +287,8 @@ def test_the_root_is_deleted_without_a_word(lib: ctypes.CDLL) -> None:
     assert lib.cgroup_delete_cgroup_ext(group("/", "memory"), 0) == 0
     with pytest.raises(InvalidNameError):
         _native.delete("/", "memory")
+    with pytest.raises(InvalidNameError):
+        Cgroup.MEMORY("/").delete()
 
 
 @needs("memory", version=1)
@@ -243,7 +299,7 @@ def test_dots_lead_out_of_the_hierarchy(lib: ctypes.CDLL, tmp_path: Path) -> Non
     assert lib.cgroup_create_cgroup(group(outside, "memory"), 1) == 0
     assert (tmp_path / "outside").is_dir()
     with pytest.raises(InvalidNameError):
-        _native.create(outside, "memory")
+        Cgroup.MEMORY(outside)
 
 
 @needs("memory", version=1)
@@ -254,7 +310,7 @@ def test_a_long_name_stands_for_another_group(lib: ctypes.CDLL, name: str) -> No
     os.rmdir(oracle.directory("memory", f"{name}/{made}"))
     assert len(made) < 5000
     with pytest.raises(InvalidNameError):
-        _native.create(long, "memory")
+        Cgroup.MEMORY(long)
 
 
 def run(code: str) -> subprocess.CompletedProcess[bytes]:

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import build_libcgroup
 import pycgroup
@@ -32,29 +30,8 @@ def python(code: str, path: Path) -> str:
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("text", ["", "a\n", "a\nb", "\n", "a\0", "x" * 4096, "ü" * 2048, "\ud800"])
-def test_what_libcgroup_would_lose_does_not_fit(text: str) -> None:
-    assert not _native.fits(text)
-
-
-@pytest.mark.parametrize("text", [" ", "0", "8:0 100", "x" * 4095, "ü" * 2047, "\udcff"])
-def test_other_text_fits(text: str) -> None:
-    assert _native.fits(text)
-
-
-@given(st.text())
-def test_whatever_fits_has_bytes_that_c_can_hold(text: str) -> None:
-    if _native.fits(text):
-        data = os.fsencode(text)
-        assert data.strip(b"\0") == data != b""
-        assert len(data) < 4096
-
-
 @pytest.mark.parametrize("name", ["", "..", "a/../b", "a\0b", "a\nb", "x" * 5000, "\ud800", None, 5, b"a"])
-@pytest.mark.parametrize(
-    "function",
-    [_native.create, _native.delete, _native.attach_thread, lambda name, of: _native.modify(name, of, [])],
-)
+@pytest.mark.parametrize("function", [_native.delete, _native.attach_thread])
 def test_a_name_is_refused_before_libcgroup_is_started(function: Any, name: Any) -> None:
     with pytest.raises(InvalidNameError):
         function(name, "memory")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 GUEST = Path(__file__).parent / "guest"
 SHARE = "/run/vm"  # the exchange directory, in the guest
-DISKS = {"swap": 512 << 20, "scratch": 64 << 20}
+SWAP = 512 << 20
 
 KERNEL_WORDS = (
     "console=ttyS0 panic=-1 quiet mitigations=off random.trust_cpu=on psi=1 hugepages=8 "
@@ -62,9 +61,10 @@ def run(mode: Mode, command: list[str], exchange: Path, timeout: float) -> Ended
     """
     fill(exchange, mode, command)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch:
-        initramfs = _initramfs(mode.release, Path(scratch))
-        timed_out = _boot(qemu(mode, initramfs, _disks(Path(scratch)), exchange), timeout)
+    with tempfile.TemporaryDirectory() as directory, tempfile.NamedTemporaryFile() as swap:
+        swap.truncate(SWAP)
+        initramfs = _initramfs(mode.release, Path(directory))
+        timed_out = _boot(qemu(mode, initramfs, Path(swap.name), exchange), timeout)
     status = exchange / "status"
     code = int(status.read_text()) if status.exists() and not timed_out else None
     return Ended(code, timed_out, time.monotonic() - started)
@@ -77,16 +77,7 @@ def fill(exchange: Path, mode: Mode, command: list[str]) -> None:
     (exchange / f"enter-{mode.enter}.sh").rename(exchange / "enter.sh")
     (exchange / "mounts").write_text("".join(mount.line() + "\n" for mount in LAYOUTS[mode.layout]))
     (exchange / "command.sh").write_text(f"cd {SOURCES}\nexec {shlex.join(command)}\n")
-    (exchange / "init-system").write_text("systemd" if mode.layout == "systemd" else "plain")
     exchange.chmod(0o777)
-
-
-def _disks(directory: Path) -> dict[str, Path]:
-    paths = {name: directory / name for name in DISKS}
-    for name, path in paths.items():
-        path.touch()
-        os.truncate(path, DISKS[name])
-    return paths
 
 
 def _initramfs(release: Release, directory: Path) -> Path:
@@ -127,7 +118,7 @@ def kernel_words(mode: Mode) -> str:
     return " ".join([KERNEL_WORDS, SYSTEMD_WORDS, *(f"systemd.mask={service}.service" for service in MASKED)])
 
 
-def qemu(mode: Mode, initramfs: Path, disks: dict[str, Path], exchange: Path) -> list[str]:
+def qemu(mode: Mode, initramfs: Path, swap: Path, exchange: Path) -> list[str]:
     """Return QEMU's command line."""
     command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
     command += ["-machine", "q35", "-cpu", "max,la57=off", "-accel", "tcg,thread=single,tb-size=1024"]
@@ -135,9 +126,7 @@ def qemu(mode: Mode, initramfs: Path, disks: dict[str, Path], exchange: Path) ->
     command += ["-kernel", str(mode.release.directory / "vmlinux"), "-initrd", str(initramfs)]
     command += ["-append", kernel_words(mode)]
     command += ["-serial", f"file:{exchange / 'console.log'}"]
-    for name, path in disks.items():
-        command += ["-drive", f"if=none,id={name},file={path},format=raw,cache=unsafe,discard=unmap"]
-        command += ["-device", f"virtio-blk-pci,drive={name},serial={name}"]
+    command += ["-drive", f"if=virtio,file={swap},format=raw,cache=unsafe,discard=unmap"]
     for name, path, access in (("root", mode.release.root, ",readonly=on"), ("exchange", exchange, "")):
         command += ["-fsdev", f"local,id={name},path={path},security_model=none,multidevs=remap{access}"]
         command += ["-device", f"virtio-9p-pci,fsdev={name},mount_tag={name}"]

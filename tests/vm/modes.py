@@ -13,7 +13,7 @@ V2_OPTIONS = "nsdelegate,memory_recursiveprot"  # systemd's
 
 
 class Mount(NamedTuple):
-    """A hierarchy as mount(8) takes it; links are further names of the directory."""
+    """What mount(8) takes; links are further names of the directory."""
 
     kind: str
     options: str
@@ -27,7 +27,7 @@ class Mount(NamedTuple):
 
 def v1(hierarchies: str) -> tuple[Mount, ...]:
     """Return systemd's named hierarchy and one per word, with a link per controller where it has several."""
-    mounts = [Mount("cgroup", "none,name=systemd", f"{CGROUP}/systemd")]
+    mounts = [Mount("tmpfs", "mode=755", CGROUP), Mount("cgroup", "none,name=systemd", f"{CGROUP}/systemd")]
     for each in hierarchies.split():
         links = tuple(f"{CGROUP}/{controller}" for controller in each.split(",") if controller != each)
         mounts.append(Mount("cgroup", each, f"{CGROUP}/{each}", links))
