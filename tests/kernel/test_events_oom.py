@@ -64,7 +64,7 @@ def test_a_kill_is_one_event(memory: MEMORY, hog: Hogs) -> None:
         event = soon(events.wait(PATIENCE))
         assert (event.kills, kernel_kills(memory)) == (1, 1)
         assert event.ooms >= 1
-        assert event.group == f"/{memory.group_name}"
+        assert event.group == memory._path
         assert event.limit == 4 * MIB
         assert event.peak == 4 * MIB
         assert event.usage is not None
@@ -209,7 +209,7 @@ def test_a_kill_in_a_group_below_is_the_parents(memory: MEMORY, hog: Hogs) -> No
         hog.be_killed(below.path)
         event = soon(events.wait(PATIENCE))
         assert event.kills == 1
-        assert event.group == f"/{memory.group_name}"
+        assert event.group == memory._path
     below.delete()
 
 

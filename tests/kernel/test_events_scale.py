@@ -92,13 +92,13 @@ def serve_many(name: str, count: int, allowed: int) -> None:
     def removed(group: MEMORY) -> Callable[[], None]:
         def call() -> None:
             with called:
-                gone.add(f"/{group.group_name}")
+                gone.add(group._path)
                 called.notify_all()
 
         return call
 
     def killed_in(some: list[MEMORY]) -> bool:
-        return all(came[f"/{group.group_name}"] == 1 for group in some)
+        return all(came[group._path] == 1 for group in some)
 
     with files_allowed(allowed), many(name, count) as groups, hogs() as hog, Observer() as observer:
         before = resident()
@@ -117,7 +117,7 @@ def serve_many(name: str, count: int, allowed: int) -> None:
             os.rmdir(group.path)
         with called:
             assert called.wait_for(lambda: len(gone) == len(groups[::2]), PATIENCE)
-        assert gone == {f"/{group.group_name}" for group in groups[::2]}
+        assert gone == {group._path for group in groups[::2]}
         assert [each.closed for each in watching] == [number % 2 == 0 for number in range(count)]
         staying = [group for group in second if group.exists()]
         for group in staying:
@@ -197,7 +197,7 @@ def storm(names: list[str], kills: int) -> None:
                 collect(0)
         while sum(counted.values()) < kills and collect(PATIENCE):
             pass
-        assert counted == {f"/{group.group_name}": kills // len(groups) for group in groups}
+        assert counted == {group._path: kills // len(groups) for group in groups}
         assert all(group.oom_control.oom_kill == kills // len(groups) for group in groups)
 
 
