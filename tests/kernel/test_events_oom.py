@@ -165,6 +165,7 @@ def test_killer_off_as_oom_notify(memory: MEMORY) -> None:
     # Raising two limits, one after the other, would wake the task between them, into another OOM.
     if hasattr(memory, "memsw_limit_in_bytes"):
         memory.memsw_limit_in_bytes = UNLIMITED
+    memory.swappiness = 0  # which keeps it out of swap all the same
     memory.oom_control = True
     assert memory.oom_control.oom_kill_disable
     with memory.oom_events() as events, holding(memory.path, 6 * MIB) as task:

@@ -19,7 +19,7 @@ from pycgroup import Cgroup, GroupRemovedError
 from pycgroup.observer import Observer
 from tests.support import oracle
 from tests.support.capabilities import needs
-from tests.support.hogs import PATIENCE, hogs
+from tests.support.hogs import PATIENCE, bound, hogs
 
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
@@ -107,7 +107,7 @@ def serve_many(name: str, count: int, allowed: int) -> None:
         assert threading.active_count() == threads + 1
         first, second = groups[:: count // 5], groups[1 :: count // 5]
         for group in [*first, *second]:
-            group.limit_in_bytes = "1M"
+            bound(group, "1M")
         for group in first:
             hog.order(group.path)
             assert hog.outcome()[1] == -9
@@ -159,7 +159,7 @@ def test_where_descriptors_are_scarce(unique: Unique) -> None:
                 events = [stack.enter_context(group.oom_events()) for group in groups]
                 assert open_files() - before <= (105 if version < 2 else 205)
                 for group in groups[:3]:
-                    group.limit_in_bytes = "1M"
+                    bound(group, "1M")
                     hog.be_killed(group.path)
                 taken = [each.wait(PATIENCE) for each in events[:3]]
                 assert [event.kills if event else 0 for event in taken] == [1, 1, 1]
@@ -177,8 +177,7 @@ def storm(names: list[str], kills: int) -> None:
     with hogs() as hog, ExitStack() as stack, selectors.DefaultSelector() as selector:
         groups = [stack.enter_context(Cgroup.MEMORY(name, limit_in_bytes="1M")) for name in names]
         for group in groups:
-            if hasattr(group, "memsw_limit_in_bytes"):
-                group.memsw_limit_in_bytes = "1M"
+            bound(group, "1M")
             selector.register(stack.enter_context(group.oom_events()), selectors.EVENT_READ)
         counted: Counter[str] = Counter()
 

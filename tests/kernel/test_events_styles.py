@@ -20,7 +20,7 @@ from pycgroup import BusyError, Cgroup, ClosedError, GroupRemovedError
 from pycgroup.observer import Observer
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
-from tests.support.hogs import PATIENCE, Hogs, hogs
+from tests.support.hogs import PATIENCE, Hogs, bound, hogs
 
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
@@ -40,8 +40,7 @@ def server() -> Iterator[Hogs]:
 @pytest.fixture
 def memory(unique: Unique) -> Iterator[MEMORY]:
     with Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M") as group:
-        if hasattr(group, "memsw_limit_in_bytes"):
-            group.memsw_limit_in_bytes = "4M"
+        bound(group, "4M")
         yield group
 
 
@@ -341,6 +340,7 @@ def test_an_observer_needs_one_thread_and_stops(memory: MEMORY, unique: Unique, 
     with contextlib.ExitStack() as stack, Observer() as observer:
         groups = [stack.enter_context(Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M")) for _ in range(5)]
         for group in groups:
+            bound(group, "4M")
             observer.watch(group.oom_events(), lambda event: came.put(event.group))
         assert observers() == threads + 1
         assert len(observer) == 5
@@ -367,7 +367,7 @@ def test_an_observer_tells_of_the_removal_of_just_those(memory: MEMORY, unique: 
         assert gone.get(timeout=PATIENCE) == "memory"
         assert watching.closed
         assert not staying.closed
-        other.limit_in_bytes = "4M"
+        bound(other, "4M")
         hog.be_killed(other.path)
         assert came.get(timeout=PATIENCE).group == other._path
         assert gone.empty()
