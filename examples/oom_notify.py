@@ -53,7 +53,7 @@ def killer_on(memory: MEMORY) -> None:
 def killer_off(memory: MEMORY) -> None:
     """Have the task stop at 1 MiB and go on when it gets 10."""
     # Memory alone is limited: to raise two limits one after the other would wake the task between them.
-    memory.modify(oom_control=True, limit_in_bytes="1M")
+    memory.modify(oom_control=True, swappiness=0, limit_in_bytes="1M")
     with memory.oom_events() as events, task(memory, 4) as stopped:
         event = events.wait()
         print(f"OOM: {event.kills if event else 0} killed; the task runs on: {stopped.poll() is None}")

@@ -63,7 +63,7 @@ def test_oom_notify_prints_each_oom_and_the_removal(unique: Unique) -> None:
             assert program.stdout.readline().startswith("watching")
             hog.be_killed(memory.path)
             line = program.stdout.readline()
-            assert line.startswith(f"OOM in /{memory.group_name}: 1 killed")
+            assert line.startswith(f"OOM in {memory._path}: 1 killed")
             memory.delete()
             assert program.stdout.read().endswith("was removed\n")
         memory.create()

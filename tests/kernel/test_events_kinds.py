@@ -27,7 +27,7 @@ from pycgroup.controllers import ALL, CPU, MEMORY, Core
 from pycgroup.sources import EventSource
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
-from tests.support.hogs import MIB, PATIENCE, Hogs, held, hogs, holding, let_go
+from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, hogs, holding, let_go
 
 Unique = Callable[..., str]
 v1, v2 = needs("memory", version=1), needs("memory", version=2)
@@ -115,7 +115,7 @@ def test_thresholds_that_are_refused(memory: MEMORY, threshold: object) -> None:
 @v1
 @pytest.mark.parametrize("mode", ["default", "hierarchy", "local"])
 def test_pressure(memory: MEMORY, hog: Hogs, mode: str) -> None:
-    memory.limit_in_bytes = "4M"
+    bound(memory, "4M")
     with memory.pressure_events("low", mode=mode) as events:  # type: ignore[arg-type]
         assert events.wait(0) is None
         hog.order(memory.path)
@@ -135,7 +135,7 @@ def test_pressure_levels_that_are_refused(memory: MEMORY, level: str, mode: str)
 
 @v1
 def test_any_control_file(memory: MEMORY, hog: Hogs) -> None:
-    memory.limit_in_bytes = "4M"
+    bound(memory, "4M")
     with memory.event("memory.oom_control") as events:
         hog.be_killed(memory.path)
         event = events.wait(PATIENCE)

@@ -64,7 +64,7 @@ def test_a_kill_is_one_event(memory: MEMORY, hog: Hogs) -> None:
         event = soon(events.wait(PATIENCE))
         assert (event.kills, kernel_kills(memory)) == (1, 1)
         assert event.ooms >= 1
-        assert event.group == f"/{memory.group_name}"
+        assert event.group == memory._path
         assert event.limit == 4 * MIB
         assert event.peak == 4 * MIB
         assert event.usage is not None
@@ -165,6 +165,7 @@ def test_killer_off_as_oom_notify(memory: MEMORY) -> None:
     # Raising two limits, one after the other, would wake the task between them, into another OOM.
     if hasattr(memory, "memsw_limit_in_bytes"):
         memory.memsw_limit_in_bytes = UNLIMITED
+    memory.swappiness = 0  # which keeps it out of swap all the same
     memory.oom_control = True
     assert memory.oom_control.oom_kill_disable
     with memory.oom_events() as events, holding(memory.path, 6 * MIB) as task:
@@ -209,7 +210,7 @@ def test_a_kill_in_a_group_below_is_the_parents(memory: MEMORY, hog: Hogs) -> No
         hog.be_killed(below.path)
         event = soon(events.wait(PATIENCE))
         assert event.kills == 1
-        assert event.group == f"/{memory.group_name}"
+        assert event.group == memory._path
     below.delete()
 
 

@@ -19,7 +19,7 @@ from pycgroup import Cgroup, GroupRemovedError
 from pycgroup.observer import Observer
 from tests.support import oracle
 from tests.support.capabilities import needs
-from tests.support.hogs import PATIENCE, hogs
+from tests.support.hogs import PATIENCE, bound, hogs
 
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
@@ -92,13 +92,13 @@ def serve_many(name: str, count: int, allowed: int) -> None:
     def removed(group: MEMORY) -> Callable[[], None]:
         def call() -> None:
             with called:
-                gone.add(f"/{group.group_name}")
+                gone.add(group._path)
                 called.notify_all()
 
         return call
 
     def killed_in(some: list[MEMORY]) -> bool:
-        return all(came[f"/{group.group_name}"] == 1 for group in some)
+        return all(came[group._path] == 1 for group in some)
 
     with files_allowed(allowed), many(name, count) as groups, hogs() as hog, Observer() as observer:
         before = resident()
@@ -107,7 +107,7 @@ def serve_many(name: str, count: int, allowed: int) -> None:
         assert threading.active_count() == threads + 1
         first, second = groups[:: count // 5], groups[1 :: count // 5]
         for group in [*first, *second]:
-            group.limit_in_bytes = "1M"
+            bound(group, "1M")
         for group in first:
             hog.order(group.path)
             assert hog.outcome()[1] == -9
@@ -117,7 +117,7 @@ def serve_many(name: str, count: int, allowed: int) -> None:
             os.rmdir(group.path)
         with called:
             assert called.wait_for(lambda: len(gone) == len(groups[::2]), PATIENCE)
-        assert gone == {f"/{group.group_name}" for group in groups[::2]}
+        assert gone == {group._path for group in groups[::2]}
         assert [each.closed for each in watching] == [number % 2 == 0 for number in range(count)]
         staying = [group for group in second if group.exists()]
         for group in staying:
@@ -159,7 +159,7 @@ def test_where_descriptors_are_scarce(unique: Unique) -> None:
                 events = [stack.enter_context(group.oom_events()) for group in groups]
                 assert open_files() - before <= (105 if version < 2 else 205)
                 for group in groups[:3]:
-                    group.limit_in_bytes = "1M"
+                    bound(group, "1M")
                     hog.be_killed(group.path)
                 taken = [each.wait(PATIENCE) for each in events[:3]]
                 assert [event.kills if event else 0 for event in taken] == [1, 1, 1]
@@ -177,8 +177,7 @@ def storm(names: list[str], kills: int) -> None:
     with hogs() as hog, ExitStack() as stack, selectors.DefaultSelector() as selector:
         groups = [stack.enter_context(Cgroup.MEMORY(name, limit_in_bytes="1M")) for name in names]
         for group in groups:
-            if hasattr(group, "memsw_limit_in_bytes"):
-                group.memsw_limit_in_bytes = "1M"
+            bound(group, "1M")
             selector.register(stack.enter_context(group.oom_events()), selectors.EVENT_READ)
         counted: Counter[str] = Counter()
 
@@ -197,7 +196,7 @@ def storm(names: list[str], kills: int) -> None:
                 collect(0)
         while sum(counted.values()) < kills and collect(PATIENCE):
             pass
-        assert counted == {f"/{group.group_name}": kills // len(groups) for group in groups}
+        assert counted == {group._path: kills // len(groups) for group in groups}
         assert all(group.oom_control.oom_kill == kills // len(groups) for group in groups)
 
 

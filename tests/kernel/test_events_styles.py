@@ -20,7 +20,7 @@ from pycgroup import BusyError, Cgroup, ClosedError, GroupRemovedError
 from pycgroup.observer import Observer
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
-from tests.support.hogs import PATIENCE, Hogs, hogs
+from tests.support.hogs import PATIENCE, Hogs, bound, hogs
 
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
@@ -40,8 +40,7 @@ def server() -> Iterator[Hogs]:
 @pytest.fixture
 def memory(unique: Unique) -> Iterator[MEMORY]:
     with Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M") as group:
-        if hasattr(group, "memsw_limit_in_bytes"):
-            group.memsw_limit_in_bytes = "4M"
+        bound(group, "4M")
         yield group
 
 
@@ -324,7 +323,7 @@ def test_an_event_while_nobody_awaits_is_kept(memory: MEMORY, events: Subscripti
 def test_on_oom_calls_back_until_it_is_closed(memory: MEMORY, hog: Hogs) -> None:
     came: queue.Queue[OomEvent] = queue.Queue()
     with memory.on_oom(came.put) as watching:
-        assert watching.group == f"/{memory.group_name}"
+        assert watching.group == memory._path
         for _ in range(2):
             hog.be_killed(memory.path)
             assert came.get(timeout=PATIENCE).kills == 1
@@ -341,18 +340,19 @@ def test_an_observer_needs_one_thread_and_stops(memory: MEMORY, unique: Unique, 
     with contextlib.ExitStack() as stack, Observer() as observer:
         groups = [stack.enter_context(Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M")) for _ in range(5)]
         for group in groups:
+            bound(group, "4M")
             observer.watch(group.oom_events(), lambda event: came.put(event.group))
         assert observers() == threads + 1
         assert len(observer) == 5
         hog.be_killed(groups[3].path)
-        assert came.get(timeout=PATIENCE) == f"/{groups[3].group_name}"
+        assert came.get(timeout=PATIENCE) == groups[3]._path
         observer.stop()
         observer.stop()
         assert observers() == threads
         assert len(observer) == 0
         observer.watch(memory.oom_events(), lambda event: came.put(event.group))
         hog.be_killed(memory.path)
-        assert came.get(timeout=PATIENCE) == f"/{memory.group_name}"
+        assert came.get(timeout=PATIENCE) == memory._path
     assert observers() == threads
     assert open_files() <= files + 3  # what a process has one of: to wake waiters, for removals, the kernel log
 
@@ -367,9 +367,9 @@ def test_an_observer_tells_of_the_removal_of_just_those(memory: MEMORY, unique: 
         assert gone.get(timeout=PATIENCE) == "memory"
         assert watching.closed
         assert not staying.closed
-        other.limit_in_bytes = "4M"
+        bound(other, "4M")
         hog.be_killed(other.path)
-        assert came.get(timeout=PATIENCE).group == f"/{other.group_name}"
+        assert came.get(timeout=PATIENCE).group == other._path
         assert gone.empty()
     memory.create()
 

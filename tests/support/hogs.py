@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 KILLED = -9
 MIB = 1 << 20
@@ -112,3 +113,9 @@ def held(process: subprocess.Popen[str]) -> None:
 def let_go(process: subprocess.Popen[str]) -> None:
     """Have a holding process give its memory back and end."""
     process.communicate("\n")
+
+
+def bound(memory: Any, size: str) -> None:
+    """Limit a group's memory, with no swap beyond it: where there is swap, nobody would be killed."""
+    swap = {"memsw_limit_in_bytes": size} if hasattr(memory, "memsw_limit_in_bytes") else {}
+    memory.modify(limit_in_bytes=size, **swap)
