@@ -73,7 +73,23 @@ void pycgroup_log_threshold(int level);
 int pycgroup_log_pending(void);
 int pycgroup_log_take(char *text, size_t size);
 unsigned int pycgroup_log_lost(void);
+
+enum { PYCGROUP_STARTED, PYCGROUP_ENTER, PYCGROUP_PREPARE, PYCGROUP_CHDIR, PYCGROUP_EXEC };
+struct pycgroup_child {
+    int input, output, error;
+    int close_fds, restore_signals, new_session;
+    long long process_group, user, group, umask;
+    int group_count, keep_count;
+    int stage, number, which;
+};
+int pycgroup_start(struct pycgroup_child *child, const char *into, const char *entries, int entry_count,
+                   const char *programs, int program_count, const char *arguments, int argument_count,
+                   const char *environment, int environment_count, const char *directory,
+                   const unsigned int *groups, const int *keep);
 """
+
+#: The C of spawn.py: it stands alone, without libcgroup and without Python.
+SPAWN = Path(__file__).with_name("spawn.c")
 
 SHIM = r"""
 #include <libcgroup.h>
@@ -198,7 +214,7 @@ def ffibuilder(optional: str = "", version: str = "0") -> FFI:
     """Describe the module to cffi."""
     ffi = FFI()
     ffi.cdef(CDEF + optional + SHIM_CDEF)
-    ffi.set_source(MODULE, SHIM.replace("@VERSION@", version))
+    ffi.set_source(MODULE, SHIM.replace("@VERSION@", version) + SPAWN.read_text())
     return ffi
 
 

@@ -146,6 +146,39 @@ def attach_thread(group: str, controller: str, tid: int | None = None) -> None:
             native.call("cgroup_attach_task_pid", tid)
 
 
+#: How far a child came: the numbers of pycgroup_start's stages.
+STARTED, ENTER, PREPARE, CHDIR, EXEC = range(5)
+
+
+def start(  # noqa: PLR0917  # as C takes them
+    child: dict[str, int],
+    into: bytes | None,
+    entries: Sequence[bytes],
+    programs: Sequence[bytes],
+    arguments: Sequence[bytes],
+    environment: Sequence[bytes],
+    directory: bytes | None,
+    groups: Sequence[int],
+    keep: Sequence[int],
+) -> tuple[int, int, int, int]:
+    """Start a program inside groups; return its pid (-1 for none), the stage where it failed, errno, which group.
+
+    `child` has the fields of spawn.c's struct pycgroup_child. No string may hold a NUL.
+    """
+    ffi, lib = _load().ffi, _load().lib
+    report = ffi.new("struct pycgroup_child *", {**child, "keep_count": len(keep)})
+    null = ffi.NULL
+    lists = [part for texts in (entries, programs, arguments, environment) for part in (_blob(texts), len(texts))]
+    pid = lib.pycgroup_start(
+        report, into or null, *lists, null if directory is None else directory, list(groups), list(keep)
+    )
+    return pid, report.stage, report.number, report.which
+
+
+def _blob(texts: Sequence[bytes]) -> bytes:
+    return b"\0".join((*texts, b""))
+
+
 class _CallError(Exception):
     """A function of libcgroup failed: its code, and the thread's last errno, which means something with ECGOTHER."""
 

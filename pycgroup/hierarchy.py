@@ -40,6 +40,8 @@ class Hierarchy:
     threads_file: ClassVar[str]
     #: The file through which a process with one thread attaches itself, by writing "0".
     own_task_file: ClassVar[str]
+    #: Whether the kernel can start a child inside a group here (CLONE_INTO_CGROUP).
+    starts_inside: ClassVar[bool]
     #: Seconds after which to read a control file again that is waited for; None where the kernel tells of changes.
     recheck: ClassVar[float | None]
     #: Whether a frozen process that is killed dies, or does when it is thawed.
@@ -60,6 +62,13 @@ class Hierarchy:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path} {','.join(sorted(self.controllers))}>"
+
+    def __eq__(self, other: object) -> bool:
+        # The mount table may be read again, by another thread too: the same mount is the same hierarchy.
+        return isinstance(other, Hierarchy) and (self.path, self.controllers) == (other.path, other.controllers)
+
+    def __hash__(self) -> int:
+        return hash(self.path)
 
     def directory(self, group: str) -> str:
         """Return the directory of a group, given by its path below the mount point."""
@@ -108,6 +117,7 @@ class V1(Hierarchy):
     # "0" in `tasks` moves the calling thread without the thread-group lock that any pid, and `cgroup.procs`, take:
     # 20 us instead of a grace period of 7 to 15 ms.
     own_task_file = "tasks"
+    starts_inside = False
     recheck = 0.001
     frozen_die = False
     delegable = False
@@ -137,6 +147,7 @@ class V2(Hierarchy):
     column = 1
     threads_file = "cgroup.threads"
     own_task_file = "cgroup.procs"
+    starts_inside = True
     recheck = None
     frozen_die = True
     delegable = True
