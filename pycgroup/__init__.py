@@ -11,7 +11,11 @@ from ._types import TYPE_CHECKING
 if TYPE_CHECKING:
     from .codecs import UNLIMITED
     from .cpusets import CpuSet
+    from .executor import CgroupProcessPoolExecutor
     from .group import Cgroup
+    from .limiting import limited
+    from .limits import Limits
+    from .reaping import reap
 
 from .errors import (
     BusyError,
@@ -24,12 +28,14 @@ from .errors import (
     GroupRemovedError,
     InvalidNameError,
     InvalidValueError,
+    MemoryLimitExceeded,
     NoSuchProcessError,
     PermissionDeniedError,
     ReadOnlySettingError,
     SettingError,
     UnavailableError,
     UnsupportedSettingError,
+    WorkerDiedError,
 )
 
 __all__ = [
@@ -37,6 +43,7 @@ __all__ = [
     "BusyError",
     "Cgroup",
     "CgroupError",
+    "CgroupProcessPoolExecutor",
     "ClosedError",
     "CpuSet",
     "EventError",
@@ -46,16 +53,29 @@ __all__ = [
     "GroupRemovedError",
     "InvalidNameError",
     "InvalidValueError",
+    "Limits",
+    "MemoryLimitExceeded",
     "NoSuchProcessError",
     "PermissionDeniedError",
     "ReadOnlySettingError",
     "SettingError",
     "UnavailableError",
     "UnsupportedSettingError",
+    "WorkerDiedError",
+    "limited",
+    "reap",
 ]
 
 # Read when they are first asked for, so that `import pycgroup` costs a program that may not need it next to nothing.
-_HOMES = {"Cgroup": "group", "CpuSet": "cpusets", "UNLIMITED": "codecs"}
+_HOMES = {
+    "Cgroup": "group",
+    "CgroupProcessPoolExecutor": "executor",
+    "CpuSet": "cpusets",
+    "Limits": "limits",
+    "UNLIMITED": "codecs",
+    "limited": "limiting",
+    "reap": "reaping",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -13,6 +13,8 @@ CgroupError                              .group .setting .value .errno .code whe
   UnsupportedSettingError (AttributeError)  this host cannot do it; says what would be needed
   ReadOnlySettingError    (AttributeError)  the kernel only reports this
   InvalidValueError       (ValueError)      refused by us, or by the kernel with EINVAL, ERANGE, ...
+ MemoryLimitExceeded   (MemoryError)     the OOM killer struck in a group; .limit .peak .victim
+ WorkerDiedError       (ChildProcessError)   a process that ran a function ended before it answered
  EventError
   ClosedError                            the subscription was closed by you
   GroupRemovedError                      the group went away while it was watched
@@ -34,7 +36,7 @@ class CgroupError(Exception):
     each is None where it is not known.
     """
 
-    _FIELDS = ("group", "setting", "value", "errno", "code")
+    _FIELDS: tuple[str, ...] = ("group", "setting", "value", "errno", "code")
 
     def __init__(
         self,
@@ -107,6 +109,38 @@ class ReadOnlySettingError(SettingError, AttributeError):
 
 class InvalidValueError(SettingError, ValueError):
     """The value is refused, by pycgroup before anything is touched or by the kernel."""
+
+
+class MemoryLimitExceeded(CgroupError, MemoryError):  # noqa: N818  # what happened, in the words of the kernel's log
+    """The kernel killed a process for want of memory in its group.
+
+    `limit` and `peak` are bytes, None where they are not known; `victim` is the number and name of who was killed, as
+    far as it can be told; `result` is what run() would have returned, `task` what an executor was given.
+    """
+
+    _FIELDS = ("group", "setting", "value", "errno", "code", "limit", "peak", "victim", "result", "task")
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        limit: float | None = None,
+        peak: int | None = None,
+        victim: str | None = None,
+        result: Any = None,
+        task: Any = None,
+        **where: Any,
+    ) -> None:
+        super().__init__(message, **where)
+        self.limit = limit
+        self.peak = peak
+        self.victim = victim
+        self.result = result
+        self.task = task
+
+
+class WorkerDiedError(CgroupError, ChildProcessError):
+    """The process that ran a function ended before it answered, and not for want of memory in its group."""
 
 
 class EventError(CgroupError):

@@ -47,6 +47,10 @@ class Members(View):
         if before is not None and before != self.path:
             _before.setdefault(self.path, {})[pid or os.getpid()] = before
 
+    def attached(self) -> set[int]:
+        """Return the processes that attach() of this object has brought here, and detach() has not taken away."""
+        return set(_before.get(self.path, ()))
+
     def attach_thread(self, tid: int | None = None) -> None:
         """Move one thread into the group, by default the calling one; on v2 that takes a threaded group.
 

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""Limits: what a group may use, in the few words that every way of starting something in a group takes."""
+
+from __future__ import annotations
+
+from . import controllers
+from ._types import TYPE_CHECKING
+from .codecs import UNLIMITED, size
+from .errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypedDict
+
+    from .codecs import AmountLike
+
+    class LimitWords(TypedDict, total=False):
+        """The words, for what passes them on."""
+
+        memory: AmountLike | None
+        swap: AmountLike | None
+        cpus: float | None
+        cpu_shares: int | None
+        cpuset: Any
+        mems: Any
+        pids: AmountLike | None
+        io: Mapping[str, Mapping[str, AmountLike]] | None
+
+
+_PERIOD = 100_000
+_SHORTEST_QUOTA = 1_000
+_IO = {
+    "rbps": "throttle_read_bps_device",
+    "wbps": "throttle_write_bps_device",
+    "riops": "throttle_read_iops_device",
+    "wiops": "throttle_write_iops_device",
+}
+
+
+class Limits:
+    """What a group may use. What is left out is not limited.
+
+    memory: bytes, as an int or as text such as "64M"; beyond them the OOM killer strikes.
+    swap: bytes of swap beside the memory; 0 for none. Needs `memory`. Without it the group may swap freely.
+    cpus: how much CPU time it gets, in CPUs: 0.5 is half of one, 2.0 two; at least 0.01.
+    cpu_shares: its share among its siblings where CPUs are short; 1024 is what every group has.
+    cpuset, mems: the CPUs and memory nodes that it may use: "0-1" or an iterable of ints.
+    pids: how many processes and threads it may have.
+    io: bytes and operations per second for each block device: {"8:0": {"rbps": "10M", "wiops": 100}}; "/dev/sda" will
+    do as well.
+
+    Raises InvalidValueError for what no kernel would take; the rest is checked when the group is made.
+    """
+
+    __slots__ = ("_words",)
+
+    #: The words, in the order in which they are shown.
+    WORDS = ("memory", "swap", "cpus", "cpu_shares", "cpuset", "mems", "pids", "io")
+
+    def __init__(
+        self,
+        *,
+        memory: AmountLike | None = None,
+        swap: AmountLike | None = None,
+        cpus: float | None = None,
+        cpu_shares: int | None = None,
+        cpuset: Any = None,
+        mems: Any = None,
+        pids: AmountLike | None = None,
+        io: Mapping[str, Mapping[str, AmountLike]] | None = None,
+    ) -> None:
+        given = (memory, swap, cpus, cpu_shares, cpuset, mems, pids, io)
+        words = zip(self.WORDS, given, strict=True)
+        self._words = {word: value for word, value in words if value is not None}
+        self.settings()
+
+    def settings(self) -> dict[type[controllers.Core], dict[str, Any]]:
+        """Return what to assign, for each class of groups that it takes: {MEMORY: {"limit_in_bytes": "64M"}}."""
+        words = self._words
+        of: dict[type[controllers.Core], dict[str, Any]] = {
+            controllers.MEMORY: _memory(words.get("memory"), words.get("swap")),
+            controllers.CPU: _cpu(words.get("cpus"), words.get("cpu_shares")),
+            controllers.CPUSET: _named(words, mems="mems", cpuset="cpus"),
+            controllers.PIDS: _named(words, pids="max"),
+            controllers.BLKIO: _io(words.get("io", {})),
+        }
+        return {kind: values for kind, values in of.items() if values}
+
+    def __bool__(self) -> bool:
+        return bool(self._words)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Limits) and self._words == other._words
+
+    __hash__ = None  # type: ignore[assignment]  # io is a mapping
+
+    def __or__(self, other: Limits) -> Limits:
+        """Return both together; what both have is as `other` says."""
+        return Limits(**(self._words | other._words))
+
+    def __repr__(self) -> str:
+        return f"Limits({', '.join(f'{word}={value!r}' for word, value in self._words.items())})"
+
+
+def _named(words: dict[str, Any], **settings: str) -> dict[str, Any]:
+    return {setting: words[word] for word, setting in settings.items() if word in words}
+
+
+def _memory(memory: Any, swap: Any) -> dict[str, Any]:
+    if swap is None:
+        return {} if memory is None else {"limit_in_bytes": memory}
+    if memory is None:
+        raise InvalidValueError(f"swap={swap!r} needs memory=... beside it: kernels count the two together", value=swap)
+    both = _checked("memory", memory) + _checked("swap", swap)
+    return {"limit_in_bytes": memory, "memsw_limit_in_bytes": both}
+
+
+def _checked(word: str, value: Any) -> int | float:
+    try:
+        return size(value)
+    except ValueError as refusal:
+        raise InvalidValueError(f"{word}={value!r}: {refusal}", value=value) from None
+
+
+def _cpu(cpus: Any, shares: Any) -> dict[str, Any]:
+    values = {} if shares is None else {"shares": shares}
+    if cpus is None:
+        return values
+    number = isinstance(cpus, int | float) and not isinstance(cpus, bool)
+    if not number or not cpus * _PERIOD >= _SHORTEST_QUOTA:
+        raise InvalidValueError(f"cpus={cpus!r} is not a number of CPUs, such as 0.5 or 2; at least 0.01", value=cpus)
+    quota = cpus if cpus == UNLIMITED else round(cpus * _PERIOD)
+    return values | {"cfs_period_us": _PERIOD, "cfs_quota_us": quota}
+
+
+def _io(devices: Any) -> dict[str, Any]:
+    values: dict[str, dict[str, Any]] = {}
+    try:
+        for device, limits in devices.items():
+            for word, amount in limits.items():
+                values.setdefault(_IO[word], {})[device] = amount
+    except (AttributeError, KeyError):
+        wanted = "{'8:0': {'rbps': '10M'}} with " + ", ".join(_IO)
+        raise InvalidValueError(f"io={devices!r} is not such as {wanted}", value=devices) from None
+    return values

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""What became of a program that ran inside a group: a subprocess.CompletedProcess, and what the group counted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import NamedTuple
+
+from . import controllers
+from ._types import TYPE_CHECKING
+from .errors import CgroupError, MemoryLimitExceeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from .combined import Combined
+
+    C = TypeVar("C", bound=controllers.Core)
+    T = TypeVar("T")
+
+_NANO = 1e9
+
+
+class CpuTime(NamedTuple):
+    """Seconds of CPU time, in user mode and in the kernel."""
+
+    user: float
+    system: float
+
+    @property
+    def total(self) -> float:
+        """Both together."""
+        return self.user + self.system
+
+
+class Counts:
+    """What a group has counted since it was made; None where no controller of it counts that.
+
+    oom_kills: processes killed for want of memory. memory_peak: bytes. cpu_time: a CpuTime. throttled_time: seconds in
+    which the cpus limit held it back. pids_peak: the most processes and threads at once (Linux 6.1).
+    """
+
+    __slots__ = ("cpu_time", "memory_peak", "oom_kills", "pids_peak", "throttled_time")
+
+    def __init__(self, group: Combined) -> None:
+        self.oom_kills = _counted(group, controllers.MEMORY, lambda memory: memory.oom_control.oom_kill)
+        self.memory_peak = _counted(group, controllers.MEMORY, lambda memory: memory.max_usage_in_bytes)
+        self.cpu_time = _counted(group, controllers.CPUACCT, _cpu_time)
+        self.throttled_time = _counted(group, controllers.CPU, lambda cpu: cpu.stat.throttled_time / _NANO)
+        self.pids_peak = _counted(group, controllers.PIDS, lambda pids: pids.peak)
+
+
+def _cpu_time(group: controllers.CPUACCT) -> CpuTime:
+    """Return the time, which the kernel counts exactly, divided as it samples it: every few milliseconds."""
+    total, sampled = group.usage / _NANO, group.stat
+    in_kernel = total * sampled.system / ((sampled.user + sampled.system) or 1)
+    return CpuTime(total - in_kernel, in_kernel)
+
+
+def _counted(group: Combined, kind: type[C], read: Callable[[C], T]) -> T | None:
+    try:
+        return read(group.view(kind)) if group.has(kind) else None
+    except (CgroupError, AttributeError, KeyError):
+        return None  # the kernel does not count it, or the group was removed meanwhile
+
+
+class Result(subprocess.CompletedProcess["Any"]):
+    """A subprocess.CompletedProcess that also knows how the group fared.
+
+    `oom_killed` says whether the kernel killed a process of the group for want of memory while this one ran; `cpu_time`
+    and `throttled_time` are in seconds and of this run; `memory_peak` (bytes) and `pids_peak` are the group's since it
+    was made; `wall_time` is in seconds. Others that run in the group meanwhile count too. A figure is None where the
+    group has no controller that counts it; without cpuacct, `cpu_time` is that of the program and of the children that
+    it has waited for.
+    """
+
+    def __init__(
+        self,
+        done: tuple[Any, int, Any, Any],
+        before: Counts | None,
+        after: Counts,
+        wall_time: float,
+        cpu_time: tuple[float, float] | None,
+    ) -> None:
+        super().__init__(*done)
+        self.wall_time = wall_time
+        self.memory_peak = after.memory_peak
+        self.pids_peak = after.pids_peak
+        kills = _since(before and before.oom_kills, after.oom_kills)
+        self.oom_killed = None if kills is None else kills > 0
+        self.throttled_time = _since(before and before.throttled_time, after.throttled_time)
+        self.cpu_time = after.cpu_time or (cpu_time and CpuTime(*cpu_time))
+        if before and before.cpu_time and after.cpu_time:
+            spent = (now - then for now, then in zip(after.cpu_time, before.cpu_time, strict=True))
+            self.cpu_time = CpuTime(*spent)
+
+    def __repr__(self) -> str:
+        counted = ("oom_killed", "memory_peak", "cpu_time", "throttled_time", "pids_peak", "wall_time")
+        figures = ", ".join(f"{name}={getattr(self, name)!r}" for name in counted if getattr(self, name) is not None)
+        return f"{super().__repr__().removesuffix(')')}, {figures})"
+
+    def check(self, group: Combined, pid: int) -> None:
+        """Raise MemoryLimitExceeded for an OOM kill, CalledProcessError for another failure."""
+        if self.oom_killed:
+            raise exceeded(group, self, pid)
+        self.check_returncode()
+
+
+def _since(before: Any, after: Any) -> Any:
+    return after if before is None or after is None else after - before
+
+
+def exceeded(group: Combined, result: Result, pid: int) -> MemoryLimitExceeded:
+    """Return the exception for an OOM kill in a group, with what is known of it."""
+    limit = _counted(group, controllers.MEMORY, lambda memory: memory.limit_in_bytes)
+    itself = result.returncode == -signal.SIGKILL
+    name = result.args if isinstance(result.args, str | bytes | os.PathLike) else result.args[0]
+    victim = f"{pid} ({os.path.basename(os.fsdecode(name).split()[0])})" if itself else None
+    message = (
+        f"the kernel killed {victim or 'a process'} of the group {group.name} for want of memory: "
+        f"limit {limit} bytes, peak {result.memory_peak} bytes"
+    )
+    peak = result.memory_peak
+    return MemoryLimitExceeded(message, limit=limit, peak=peak, victim=victim, result=result, group=group.name)
