@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Functions inside groups, called in a process that multiprocessing or a new interpreter makes there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+from multiprocessing import spawn
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
+
+from . import controllers, worker
+from ._types import TYPE_CHECKING
+from .errors import InvalidValueError, MemoryLimitExceeded, WorkerDiedError
+from .results import Counts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any, Literal, Self
+
+    from .errors import CgroupError
+    from .starting import Starting
+
+    StartMethod = Literal["spawn", "forkserver"]
+
+
+class Spawned:
+    """A new interpreter, inside from its first instruction."""
+
+    def __init__(self, group: Starting, theirs: socket.socket, link: Connection) -> None:
+        code = worker.BOOTSTRAP.format(descriptor=theirs.fileno())
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001  # as multiprocessing
+        self._process = group.popen([sys.executable, *flags, "-c", code], pass_fds=[theirs.fileno()])
+        preparation = spawn.get_preparation_data("pycgroup")
+        # In its own class it cannot be pickled; this connection is seen by the child alone.
+        link.send(preparation | {"authkey": bytes(preparation["authkey"])})
+
+    def end(self) -> int:
+        """Kill it if it has not ended, and return its exit status."""
+        self._process.kill()
+        return self._process.wait()
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit status."""
+        return self._process.wait()
+
+
+class Forked:
+    """A process that multiprocessing's server has forked: inside before it sees a function."""
+
+    def __init__(self, group: Starting, theirs: socket.socket, link: Connection) -> None:  # noqa: ARG002  # as Spawned
+        entrance = group.begin()
+        context = multiprocessing.get_context("forkserver")
+        end = Connection(os.dup(theirs.fileno()))
+        arguments = (entrance.files, end)
+        self._process = context.Process(target=worker.enter_and_serve, args=arguments, daemon=True)
+        self._process.start()
+        end.close()
+
+    def end(self) -> int:
+        """Kill it if it has not ended, and return its exit status."""
+        self._process.kill()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit status."""
+        self._process.join()
+        return self._process.exitcode or 0
+
+
+_STARTS: dict[str, type[Spawned | Forked]] = {"spawn": Spawned, "forkserver": Forked}
+
+
+class Worker:
+    """A process inside a group that calls functions."""
+
+    def __init__(self, group: Starting, start_method: str = "spawn") -> None:
+        start = _STARTS.get(start_method)
+        if start is None:
+            wanted = " or ".join(map(repr, _STARTS))
+            raise InvalidValueError(f"start_method={start_method!r} is not {wanted}", value=start_method)
+        self._group = group
+        self._kills = Counts(group).oom_kills or 0
+        self.has_ended = False
+        mine, theirs = socket.socketpair()
+        self._link = Connection(mine.detach())
+        with theirs:
+            try:
+                self._process = start(group, theirs, self._link)
+            except BaseException:
+                self._link.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        self._link.close()
+        self._process.end()
+
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return what the function returns, or raise what it raises.
+
+        Raises MemoryLimitExceeded where the kernel killed the process for want of memory, and WorkerDiedError where it
+        ended otherwise; pickle's errors for what cannot be pickled.
+        """
+        question = bytes(ForkingPickler.dumps((function, args, kwargs)))
+        try:
+            self._link.send_bytes(question)
+            answer = self._link.recv_bytes()
+        except (EOFError, ConnectionError):
+            raise self._death(getattr(function, "__qualname__", repr(function))) from None
+        succeeded, value = pickle.loads(answer)  # noqa: S301  # from our own child
+        if not succeeded:
+            raise value
+        return value
+
+    def _death(self, task: str) -> CgroupError:
+        status = self._process.wait()
+        self.has_ended = True
+        counts = Counts(self._group)
+        name = self._group.name
+        if (counts.oom_kills or 0) > self._kills:
+            limit = self._group.view(controllers.MEMORY).limit_in_bytes
+            peak = counts.memory_peak
+            figures = f"limit {limit} bytes, peak {peak} bytes"
+            message = f"the kernel killed {task} in the group {name} for want of memory: {figures}"
+            return MemoryLimitExceeded(message, group=name, limit=limit, peak=peak, victim=task, task=task)
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return WorkerDiedError(f"the process that ran {task} in the group {name} ended with {how}", group=name)
+
+
+def call(group: Starting, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Do what Cgroup.call() says."""
+    with Worker(group) as process:
+        return process.call(function, args, kwargs)
