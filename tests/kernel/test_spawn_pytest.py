@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""The pytest plugin, in runs of pytest of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from pycgroup import Cgroup, GroupBusyError, pytest_plugin
+from tests.support.capabilities import needs
+from tests.support.whereabouts import made_by_cgroup
+
+pytestmark = [needs("root"), needs("memory"), needs("pids")]
+
+_numbers = itertools.count()
+
+TESTS = """
+import os, pytest, subprocess, sys
+
+EAT = "block = bytearray(200 << 20)"
+mark = pytest.mark.cgroup
+
+@pytest.fixture(scope="module")
+def wide():
+    print("wide up")
+    yield os.getpid()
+
+@pytest.fixture
+def narrow(tmp_path):
+    yield tmp_path
+    (tmp_path / "torn").touch()
+    assert os.path.exists("/proc")
+
+def test_plain(wide): assert wide == os.getpid()
+@mark(memory="64M", pids=20)
+def test_within(wide, narrow): assert bytearray(8 << 20)
+@mark(memory="64M", pids=20)
+def test_beyond() -> None:
+    print("some words before")
+    exec(EAT)
+@mark(memory="64M")
+def test_child_beyond(): subprocess.run([sys.executable, "-S", "-c", EAT])
+@mark(pids=1)
+def test_forks(): os.fork()
+@mark(memory="64M")
+def test_fails(): assert [1] == [2]
+@mark(memory="64M")
+def test_skips(): pytest.skip("for a reason")
+@mark(memory="64M")
+def test_exits(): os._exit(3)
+@mark(memory="64M")
+def test_leaves_a_child(): subprocess.Popen(["sleep", "1000"])
+@mark(memory="64M")
+class TestClass:
+    def test_marked(self): assert "pycgroup-" in open("/proc/self/cgroup").read()
+    @mark(pids=9)
+    def test_marked_twice(self): assert "pids:/pycgroup-" in open("/proc/self/cgroup").read() or True
+def test_plain_again(wide): assert wide == os.getpid()
+def test_fixtures(cgroup, cgroup_factory) -> None:
+    assert cgroup.run(["true"]).returncode == 0
+    assert cgroup_factory(memory="8M").memory.limit_in_bytes == 8 << 20
+"""
+
+
+# A host that cannot: its hierarchies are read-only, for this program alone, as in most containers.
+READ_ONLY = """
+for place in $(awk '$3 ~ /^cgroup/ { print $2 }' /proc/mounts); do mount -o remount,bind,ro "$place" || exit 99; done
+exec "$@"
+"""
+CANNOT = ("unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh")
+
+
+def run(
+    folder: Path, text: str, *options: str, ini: str = "", through: tuple[str, ...] | None = None
+) -> tuple[str, dict[str, int]]:
+    """Run a file of tests, here or through a program; return what pytest printed and how many passed, failed ..."""
+    file = folder / f"test_{next(_numbers)}.py"
+    file.write_text(text)
+    (folder / "pytest.ini").write_text(f"[pytest]\n{ini}\n")
+    arguments = ["-rA", "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", str(folder / "pytest.ini"), *options]
+    shown = _here([*arguments, str(file)]) if through is None else _through([*through], [*arguments, str(file)])
+    last = next(line for line in reversed(shown.splitlines()) if " in " in line and "=" in line)
+    words = last.strip("= ").partition(" in ")[0].replace(",", "").split()
+    return shown, dict(zip(words[1::2], map(int, words[::2]), strict=True))
+
+
+def _here(arguments: list[str]) -> str:
+    # Without the outer run's filters, which make errors of warnings.
+    with contextlib.redirect_stdout(io.StringIO()) as shown, warnings.catch_warnings(action="default"):
+        pytest.main(arguments)
+    return shown.getvalue()
+
+
+def _through(program: list[str], arguments: list[str]) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [*program, sys.executable, "-m", "pytest", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return done.stdout + done.stderr
+
+
+def test_a_run(tmp_path: Path) -> None:
+    before = made_by_cgroup()
+    shown, counts = run(tmp_path, TESTS)
+    assert counts == {"passed": 7, "failed": 5, "skipped": 1}, shown
+    assert "memory limit exceeded: the kernel killed test_beyond\nmemory limit 64.0 MiB, peak 64.0 MiB" in shown
+    assert "some words before" in shown
+    # Whom the kernel picks depends on how large this run is that the child was forked from.
+    killed = ("a child process of the test", "test_child_beyond")
+    assert any(f"the kernel killed {whom}\nmemory limit 64.0 MiB" in shown for whom in killed)
+    assert "the process of the test ended with exit status 3" in shown
+    assert "BlockingIOError" in shown
+    assert "assert [1] == [2]" in shown
+    assert "OOM kills 0" in shown.partition("assert [1] == [2]")[2]
+    assert made_by_cgroup() <= before
+
+
+@pytest.mark.skipif("not __import__('importlib').util.find_spec('xdist')", reason="needs pytest-xdist: not installed")
+def test_the_same_with_xdist(tmp_path: Path) -> None:
+    shown, counts = run(tmp_path, TESTS, "-n", "2", through=())
+    assert counts == {"passed": 7, "failed": 5, "skipped": 1}, shown
+    assert "the kernel killed test_beyond" in shown
+
+
+PLAIN = """
+def test_within(): pass
+def test_beyond(): bytearray(200 << 20)
+"""
+
+
+def test_limits_for_every_test(tmp_path: Path) -> None:
+    shown, counts = run(tmp_path, PLAIN, ini="cgroup = memory=64M pids=100 cpus=2")
+    assert counts == {"passed": 1, "failed": 1}
+    assert "memory limit 64.0 MiB" in shown
+
+
+def test_the_mark_says_more_than_the_ini_file(tmp_path: Path) -> None:
+    text = PLAIN.replace("def test_beyond", "import pytest\n@pytest.mark.cgroup(memory='400M')\ndef test_beyond")
+    assert run(tmp_path, text, ini="cgroup = memory=64M")[1] == {"passed": 2}
+
+
+def test_a_word_that_does_not_exist(tmp_path: Path) -> None:
+    marked = "import pytest\n@pytest.mark.cgroup(memroy='64M')\ndef test_it(): pass\n"
+    shown, counts = run(tmp_path, marked)
+    assert counts == {"error": 1}
+    assert "memroy" in shown
+
+
+def test_a_value_that_is_none(tmp_path: Path) -> None:
+    marked = "import pytest\n@pytest.mark.cgroup(memory='64MB', pids=3)\ndef test_it(): pass\n"
+    shown, counts = run(tmp_path, marked)
+    assert counts == {"error": 1}
+    assert "decimal unit" in shown
+
+
+def test_an_ini_value_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\ncgroup = 64M\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "WORD=VALUE" in done.stderr
+
+
+MARKED = """
+import pytest
+@pytest.mark.cgroup(memory="64M")
+def test_marked(): pass
+def test_plain(): pass
+def test_fixture(cgroup): pass
+"""
+
+
+def test_a_host_that_cannot_is_a_skip_with_a_reason(tmp_path: Path) -> None:
+    shown, counts = run(tmp_path, MARKED, through=CANNOT)
+    assert counts == {"passed": 1, "skipped": 2}, shown
+    assert "this host cannot limit a test" in shown
+
+
+def test_limits_for_every_test_need_not_be_kept(tmp_path: Path) -> None:
+    shown, counts = run(tmp_path, MARKED, ini="cgroup = pids=50", through=CANNOT)
+    assert counts == {"passed": 1, "skipped": 2}, shown
+
+
+def test_a_host_that_cannot_is_a_failure_where_required(tmp_path: Path) -> None:
+    shown, counts = run(tmp_path, MARKED, "--cgroup-require", ini="cgroup = pids=50", through=CANNOT)
+    assert counts == {"errors": 3}, shown
+    assert "--cgroup-require: " in shown
+
+
+def test_the_plugin_loads_without_libcgroup(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['pycgroup._libcgroup'] = None; import pycgroup.pytest_plugin; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "pycgroup._native" not in done.stdout
+
+
+@pytest.mark.parametrize(("required", "outcome"), [(True, pytest.fail.Exception), (False, pytest.skip.Exception)])
+def test_what_the_fixtures_do_on_a_host_that_cannot(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, required: bool, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setattr(pytestconfig.option, "cgroup_require", required)
+    with pytest.raises(outcome, match="busy"):
+        pytest_plugin._refuse(pytestconfig, GroupBusyError("busy"))
+
+
+@pytest.mark.cgroup(memory="128M")
+def test_this_suite_uses_it_too(cgroup: Cgroup) -> None:
+    assert "pycgroup-" in Path("/proc/self/cgroup").read_text()
+    assert cgroup.run(["true"]).returncode == 0
