@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING
 
-from . import doctor
+from . import doctor, reaping
+from .errors import CgroupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 _CHECK = (
     "say what control groups can do on this host for this user, proving it in a scratch group that is removed again"
 )
+_REAP = "remove the groups of processes that were killed before they could remove them"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,10 +28,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "check", help=_CHECK, description=_CHECK.capitalize() + ". The status is 1 if anything fails."
     )
     check.add_argument("--json", action="store_true", help="as JSON, for programs")
+    check.set_defaults(run=_check)
+    reap = commands.add_parser("reap", help=_REAP, description=_REAP.capitalize() + ".")
+    reap.set_defaults(run=_reap)
     options = parser.parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+def _check(options: argparse.Namespace) -> int:
     report = doctor.examine()
     print(as_json(report) if options.json else "\n".join(as_text(report)))
     return 0 if report.healthy else 1
+
+
+def _reap(_: argparse.Namespace) -> int:
+    try:
+        for directory in reaping.reap():
+            print(f"removed {directory}")
+    except (CgroupError, OSError) as error:
+        print(f"pycgroup: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def as_json(report: doctor.Report) -> str:
