@@ -12,7 +12,7 @@ import time
 from functools import partial
 from timeit import Timer
 
-from benchmarks import imports, table
+from benchmarks import imports, lives, table
 from benchmarks.implementations import PEERS, Namespace, namespaces
 from benchmarks.limit import Limit, limit
 from benchmarks.operations import OPERATIONS, Operation
@@ -31,6 +31,10 @@ def main() -> int:
     except NoPlaceError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
+    if options.only in "whole life, a task in a pool":
+        with place() as here:
+            lives.run(here, options.rounds)
+        lives.run_pools(options.rounds)
     if options.only in "import":
         _run_imports(options.rounds)
     return 0
