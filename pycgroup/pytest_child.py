@@ -121,7 +121,7 @@ class _Sibling:
         return self._chain
 
 
-def _child(item: pytest.Item, files: list[str], writer: int) -> None:
+def _child(item: pytest.Item, files: list[str], writer: int) -> None:  # pragma: no cover  # in a forked process
     status = 1
     try:
         for file in files:

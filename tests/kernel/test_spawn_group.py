@@ -24,6 +24,7 @@ from pycgroup import (
     PermissionDeniedError,
     UnavailableError,
 )
+from pycgroup.combined import _attach_if_alive
 from pycgroup.hierarchy import here
 from tests.support import machine, oracle
 from tests.support.capabilities import needs
@@ -345,3 +346,29 @@ def test_a_mount_table_that_is_read_again_changes_nothing(unique: Callable[..., 
         here(again=True)
         assert group.has(Cgroup.MEMORY)
         assert group.run(["true"]).memory_peak is not None
+
+
+def test_attach_to_a_group_that_is_partly_gone_moves_nothing(unique: Callable[..., str]) -> None:
+    before = Path("/proc/self/cgroup").read_text()
+    with Cgroup(unique("memory", "pids"), memory="64M", pids=5) as group:
+        os.rmdir(group.paths[-1])
+        if len(group.paths) > 1:
+            with pytest.raises(GroupNotFoundError):
+                group.attach()
+    assert Path("/proc/self/cgroup").read_text() == before
+
+
+def test_a_group_that_was_here_and_what_it_started_there(unique: Callable[..., str]) -> None:
+    name = unique("pids")
+    directory = oracle.make("pids", name)
+    with Cgroup(name, pids=50) as group:
+        process = group.popen(["sleep", "1000"])
+    assert process.wait(timeout=60) == -9
+    assert os.path.isdir(directory)
+    os.rmdir(directory)
+
+
+def test_move_of_a_process_that_ends_meanwhile(unique: Callable[..., str]) -> None:
+    with Cgroup(unique("pids"), pids=50) as group:
+        _attach_if_alive(group.pids, 2**22 - 1)
+        assert group.processes() == []
