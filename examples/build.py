@@ -23,7 +23,7 @@ parser.add_argument("--timeout", type=float, default=600.0, help="seconds")
 parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
 args = parser.parse_args()
 
-with Cgroup(memory=args.memory, cpus=args.cpus, pids=args.pids) as job:
+with Cgroup(memory=args.memory, swap=0, cpus=args.cpus, pids=args.pids) as job:
     try:
         result = job.run(args.command, timeout=args.timeout)
     except subprocess.TimeoutExpired:

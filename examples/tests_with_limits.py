@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from pycgroup import Cgroup
 
 
-@pytest.mark.cgroup(memory="64M", pids=20)
+@pytest.mark.cgroup(memory="64M", swap=0, pids=20)
 def test_that_fits() -> None:
     """Use 8 MiB of 64."""
     assert len(bytearray(8 << 20)) == 8 << 20  # a test
 
 
-@pytest.mark.cgroup(memory="64M", pids=20)
+@pytest.mark.cgroup(memory="64M", swap=0, pids=20)
 def test_that_leaks() -> None:
     """Use more memory with each round, as a leak does."""
     leak = []

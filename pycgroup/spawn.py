@@ -16,6 +16,7 @@ from types import FunctionType
 
 from . import _kernfs, _native
 from ._types import TYPE_CHECKING
+from .errors import GroupBusyError
 from .members import _REFUSED
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .errors import CgroupError
     from .hierarchy import Hierarchy
 
-_HINTS = _REFUSED | {errno.EAGAIN: "the group has as many processes as its pids limit allows"}
+_FULL = "the group has as many processes as its pids limit allows"
 
 # Python 3.12 tells a failed chdir() from other failures before exec.
 _NO_CHDIR = b"noexec:chdir" if sys.version_info >= (3, 12) else b"noexec"
@@ -51,7 +52,9 @@ class Entrance:
         directory = self.directories[which]
         cause = OSError(number, os.strerror(number))
         attempt = f"cannot start a process in {directory}"
-        return _kernfs.error(cause, attempt, group=directory, directory=directory, hint=_HINTS.get(number, ""))
+        if number == errno.EAGAIN:
+            return GroupBusyError(f"{attempt}: {cause.strerror} (EAGAIN); {_FULL}", group=directory, errno=number)
+        return _kernfs.error(cause, attempt, group=directory, directory=directory, hint=_REFUSED.get(number, ""))
 
 
 class Popen(subprocess.Popen["Any"]):

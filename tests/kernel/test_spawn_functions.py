@@ -77,27 +77,27 @@ def remember(path: str) -> None:
     Path(path).write_text("initialized")
 
 
-@limited(memory="96M", pids=30)
+@limited(memory="96M", swap=0, pids=30)
 def limited_eat(mebibytes: int) -> int:
     """Eat."""
     return len(bytearray(mebibytes * MIB))
 
 
-@limited(memory="96M", start_method="forkserver")
+@limited(memory="96M", swap=0, start_method="forkserver")
 def forked_eat(mebibytes: int) -> int:
     return len(bytearray(mebibytes * MIB))
 
 
 @pytest.fixture
 def group() -> Iterator[Cgroup]:
-    with Cgroup(memory="96M", pids=50) as group:
+    with Cgroup(memory="96M", swap=0, pids=50) as group:
         yield group
 
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Worker]:
     """One process for the tests that do not end it."""
-    with Cgroup(memory="96M", pids=50) as group, Worker(group) as worker:
+    with Cgroup(memory="96M", swap=0, pids=50) as group, Worker(group) as worker:
         yield worker
 
 
@@ -169,7 +169,7 @@ def test_a_limited_function_is_still_itself() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_pool_outlives_oom_kills(method: Literal["spawn", "forkserver"]) -> None:
-    with CgroupProcessPoolExecutor(2, memory="96M", start_method=method) as pool:
+    with CgroupProcessPoolExecutor(2, memory="96M", swap=0, start_method=method) as pool:
         futures = [pool.submit(eat, size) for size in (1, 200, 2, 200, 3)]
         outcomes = [future.exception() or future.result() for future in futures]
         places = {line for _ in range(4) for line in pool.submit(where).result().splitlines() if "memory" in line}

@@ -40,25 +40,25 @@ def narrow(tmp_path):
     assert os.path.exists("/proc")
 
 def test_plain(wide): assert wide == os.getpid()
-@mark(memory="64M", pids=20)
+@mark(memory="64M", swap=0, pids=20)
 def test_within(wide, narrow): assert bytearray(8 << 20)
-@mark(memory="64M", pids=20)
+@mark(memory="64M", swap=0, pids=20)
 def test_beyond() -> None:
     print("some words before")
     exec(EAT)
-@mark(memory="64M")
+@mark(memory="64M", swap=0)
 def test_child_beyond(): subprocess.run([sys.executable, "-S", "-c", EAT])
 @mark(pids=1)
 def test_forks(): os.fork()
-@mark(memory="64M")
+@mark(memory="64M", swap=0)
 def test_fails(): assert [1] == [2]
-@mark(memory="64M")
+@mark(memory="64M", swap=0)
 def test_skips(): pytest.skip("for a reason")
-@mark(memory="64M")
+@mark(memory="64M", swap=0)
 def test_exits(): os._exit(3)
-@mark(memory="64M")
+@mark(memory="64M", swap=0)
 def test_leaves_a_child(): subprocess.Popen(["sleep", "1000"])
-@mark(memory="64M")
+@mark(memory="64M", swap=0)
 class TestClass:
     def test_marked(self): assert "pycgroup-" in open("/proc/self/cgroup").read()
     @mark(pids=9)
@@ -136,14 +136,14 @@ def test_beyond(): bytearray(200 << 20)
 
 
 def test_limits_for_every_test(tmp_path: Path) -> None:
-    shown, counts = run(tmp_path, PLAIN, ini="cgroup = memory=64M pids=100 cpus=2")
+    shown, counts = run(tmp_path, PLAIN, ini="cgroup = memory=64M swap=0 pids=100 cpus=2")
     assert counts == {"passed": 1, "failed": 1}
     assert "memory limit 64.0 MiB" in shown
 
 
 def test_the_mark_says_more_than_the_ini_file(tmp_path: Path) -> None:
     text = PLAIN.replace("def test_beyond", "import pytest\n@pytest.mark.cgroup(memory='400M')\ndef test_beyond")
-    assert run(tmp_path, text, ini="cgroup = memory=64M")[1] == {"passed": 2}
+    assert run(tmp_path, text, ini="cgroup = memory=64M swap=0")[1] == {"passed": 2}
 
 
 def test_a_word_that_does_not_exist(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_an_ini_value_without_a_word(tmp_path: Path) -> None:
 
 MARKED = """
 import pytest
-@pytest.mark.cgroup(memory="64M")
+@pytest.mark.cgroup(memory="64M", swap=0)
 def test_marked(): pass
 def test_plain(): pass
 def test_fixture(cgroup): pass

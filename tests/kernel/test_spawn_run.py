@@ -38,7 +38,7 @@ def test_memory_peak() -> None:
 
 
 def test_an_oom_kill_is_told_from_another_sigkill() -> None:
-    with Cgroup(memory="32M") as group:
+    with Cgroup(memory="32M", swap=0) as group:
         killed = group.run(EAT)
         other = group.run(["sh", "-c", "kill -9 $$"])
     assert (killed.returncode, killed.oom_killed) == (-9, True)
@@ -47,13 +47,13 @@ def test_an_oom_kill_is_told_from_another_sigkill() -> None:
 
 
 def test_an_oom_kill_of_a_grandchild_shows() -> None:
-    with Cgroup(memory="32M") as group:
+    with Cgroup(memory="32M", swap=0) as group:
         done = group.run(["sh", "-c", '"$@" || exit 5', "sh", *EAT], stderr=subprocess.DEVNULL)
     assert (done.returncode, done.oom_killed) == (5, True)
 
 
 def test_check_raises_for_an_oom_kill(unique: Callable[..., str]) -> None:
-    with Cgroup(unique("memory"), memory="32M") as group, pytest.raises(MemoryLimitExceeded) as caught:
+    with Cgroup(unique("memory"), memory="32M", swap=0) as group, pytest.raises(MemoryLimitExceeded) as caught:
         group.run(EAT, check=True)
     error = caught.value
     assert (error.limit, error.peak) == (32 * MIB, 32 * MIB)
@@ -66,7 +66,7 @@ def test_check_raises_for_an_oom_kill(unique: Callable[..., str]) -> None:
 
 
 def test_check_raises_for_another_failure() -> None:
-    with Cgroup(memory="32M") as group, pytest.raises(subprocess.CalledProcessError) as caught:
+    with Cgroup(memory="32M", swap=0) as group, pytest.raises(subprocess.CalledProcessError) as caught:
         group.run(["sh", "-c", "echo out; exit 7"], stdout=subprocess.PIPE, check=True)
     assert (caught.value.returncode, caught.value.output) == (7, b"out\n")
 
