@@ -15,7 +15,7 @@ from ._types import TYPE_CHECKING
 from .errors import CgroupError, InvalidNameError, NoSuchProcessError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
     from typing import Any, Self
 
