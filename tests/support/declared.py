@@ -86,6 +86,7 @@ ANEW: Samples = [(0, 0), ("0", 0)]
 LIMITS: Samples = [({DISK: 1 << 20}, {DISK: 1 << 20}), (f"{DISK} 2048", {DISK: 2048}), ({}, {})]
 IO_MAX = {DISK: {"rbps": 1 << 20, "wbps": 2 << 20, "riops": 100, "wiops": 200}}
 BY_SETTING: dict[tuple[str, str], Samples] = {
+    ("cgroup.freeze", "state"): [("FROZEN", "FROZEN"), ("THAWED", "THAWED")],
     ("cpu.max", "cfs_quota_us"): [(30000, 30000), (UNLIMITED, UNLIMITED), ("10000", 10000)],
     ("cpu.max", "cfs_period_us"): [(50000, 50000), ("100000", 100000)],
     ("cpu.max", "max"): [("30000 50000", "30000 50000")],
