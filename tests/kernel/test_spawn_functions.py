@@ -229,13 +229,13 @@ def test_after_shutdown_nothing_is_left_and_nothing_is_taken() -> None:
 
 
 def test_shutdown_without_waiting_cancels_and_removes_in_the_end() -> None:
+    others = set(threading.enumerate())
     pool = CgroupProcessPoolExecutor(1, pids=50)
     futures = [pool.submit(pid) for _ in range(5)]
     futures[0].result()
     pool.shutdown(wait=False, cancel_futures=True)
-    for thread in threading.enumerate():
-        if thread.name.startswith("pycgroup"):
-            thread.join()
+    for thread in set(threading.enumerate()) - others:
+        thread.join()
     for future in futures[1:]:
         try:
             future.result()
