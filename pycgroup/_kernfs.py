@@ -76,7 +76,8 @@ def write(path: str, text: str) -> None:
         if "\n" not in text:
             os.write(fd, text.encode("utf-8", "surrogateescape"))
         else:
-            for line in text.splitlines(keepends=True):
+            *lines, last = text.split("\n")
+            for line in [*(f"{line}\n" for line in lines), *filter(None, [last])]:
                 os.write(fd, line.encode("utf-8", "surrogateescape"))
     finally:
         os.close(fd)

@@ -13,7 +13,7 @@ import stat
 from _collections_abc import Mapping  # collections.abc without the rest of collections
 
 from ._types import TYPE_CHECKING
-from .codecs import UNLIMITED, Codec, amount, refuse, size
+from .codecs import UNLIMITED, Codec, amount, refuse, size, writable
 from .stats import FrozenMap
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ class PerDevice(Codec["FrozenMap[str, Amount]", "MapLike"]):
             limits |= dict.fromkeys(sorted(gone), self._parse(self._cleared))
         else:
             refuse(value, _WANTED)
-        return "\n".join(self._line(key, limit) for key, limit in limits.items())
+        lines = [self._line(key, limit) for key, limit in limits.items()]
+        return writable("\n".join(lines)) if lines else ""
 
     def _split(self, line: str) -> tuple[str, Amount]:
         key, _, limit = line.strip().rpartition(" ")
@@ -140,7 +141,8 @@ class ResourceMap(Codec["FrozenMap[str, FrozenMap[str, Amount]]", "Mapping[str, 
             value = {key: dict(map(self._pair, pairs)) for key, *pairs in map(str.split, value.splitlines())}
         if not isinstance(value, Mapping):
             refuse(value, "a mapping such as {'8:0': {'rbps': 1000000}}")
-        return "\n".join(f"{self._name(key)} {self._limits(limits)}" for key, limits in value.items())
+        lines = [f"{self._name(key)} {self._limits(limits)}" for key, limits in value.items()]
+        return writable("\n".join(lines)) if lines else ""
 
     def _limits(self, limits: object) -> str:
         if not isinstance(limits, Mapping) or not limits:

@@ -8,7 +8,7 @@ import os
 
 from . import _kernfs, _native, _ownership, _tasks
 from ._types import TYPE_CHECKING
-from .errors import CgroupError, GroupNotFoundError, InvalidValueError
+from .errors import CgroupError, GroupBusyError, GroupNotFoundError, InvalidValueError
 from .hierarchy import here
 from .view import View
 
@@ -85,12 +85,19 @@ class Members(View):
             raise self._failed(cause, attempt, _REFUSED.get(cause.errno or 0, "")) from cause
 
     def _leave(self) -> None:
-        """Move the calling process out if it is in the group or below it."""
-        directory = here().directory("self", self._place.hierarchy)
-        if directory == self.path:
-            self.detach()
-        elif _tasks.inside(self.path, directory):
-            self._write_pid(_before.get(self.path, {}).get(os.getpid(), self._place.hierarchy.path), None)
+        """Move the calling process out if it is in the group or below it: to where it was, or else up."""
+        tree = self._place.hierarchy
+        if not _tasks.inside(self.path, here().directory("self", tree)):
+            return
+        known = _before.get(self.path, {}).pop(os.getpid(), None)
+        *targets, last = filter(None, (known, os.path.dirname(self.path), tree.path))
+        for target in targets:
+            try:
+                self._write_pid(target, None)
+            except (GroupNotFoundError, GroupBusyError):
+                continue
+            return
+        self._write_pid(last, None)
 
     def _forget_members(self) -> None:
         _before.pop(self.path, None)

@@ -158,12 +158,7 @@ def test_delete_without_permission(made: str, tasks: str) -> None:
     assert oracle.exists("memory", made)
 
 
-LEAVES_TO_THE_ROOT = pytest.mark.xfail(
-    os.geteuid() != 0, reason="delete(tasks='kill') moves the calling process to the root, which is not the user's"
-)
-
-
-@pytest.mark.parametrize("tasks", ["move", pytest.param("kill", marks=LEAVES_TO_THE_ROOT)])
+@pytest.mark.parametrize("tasks", ["move", "kill"])
 def test_a_process_may_delete_the_group_that_it_is_in(made: str, tasks: str) -> None:
     def delete_own() -> str:
         oracle.write("memory", f"{made}/own", "cgroup.procs", "0")

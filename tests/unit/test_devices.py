@@ -135,3 +135,9 @@ def test_what_is_read_cannot_be_changed() -> None:
         limits["8:0"] = 6  # type: ignore[index]
     with pytest.raises(AttributeError):
         limits.anything = 6
+
+
+@pytest.mark.parametrize("value", ["eth0 1\n\0 2", {"\ud800": 1}, {"a\0b": 1}])
+def test_what_no_file_can_take_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - encoding errors are ValueErrors, too
+        devices.PRIORITIES.encode(value)
