@@ -160,12 +160,16 @@ class V2(Hierarchy):
     def enable(self, directory: str, controller: str, first: str) -> None:
         if not self.offers(directory, controller):
             for parent in _between(self.path, os.path.dirname(directory)):
-                self._enable_children(parent, controller)
+                self._request(parent, controller)
+        if controller not in _IMPLICIT and not any(name.startswith(f"{controller}.") for name in os.listdir(directory)):
+            # Another thread is enabling it: it is listed, but its files are not there yet. The kernel answers a second
+            # request when it has done with the first.
+            self._request(os.path.dirname(directory), controller, again=True)
 
-    def _enable_children(self, parent: str, controller: str) -> None:
+    def _request(self, parent: str, controller: str, *, again: bool = False) -> None:
         file = f"{parent}/cgroup.subtree_control"
         try:
-            if controller not in _kernfs.read(file).split():
+            if again or controller not in _kernfs.read(file).split():
                 _kernfs.write(file, f"+{controller}")
         except OSError as cause:
             attempt = f"cannot enable {controller} for the children of {parent}"

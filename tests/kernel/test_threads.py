@@ -159,10 +159,6 @@ for number in range(200):
 """
 
 
-@pytest.mark.xfail(
-    strict=False,  # it takes 8 threads a hundred groups or so to meet
-    reason="V2.enable() takes a controller for enabled that another thread is enabling: its files are not there yet",
-)
 @pytest.mark.parametrize(
     ("controller", "limit"),
     [

@@ -227,11 +227,17 @@ def test_a_controller_is_enabled_along_the_path(unified: hierarchy.V2, root: Pat
 
 
 def test_a_controller_that_is_enabled_is_not_enabled_again(unified: hierarchy.V2, root: Path) -> None:
+    (root / "a/pids.max").write_text("max")
     unified.enable(f"{root}/a", "pids", "")
     unified.enable(f"{root}/a/b", "pids", "")
     assert (root / "cgroup.subtree_control").read_text() == "pids\n"
     assert (root / "a/cgroup.subtree_control").read_text() == "+pids"
     assert (root / "a/b/cgroup.subtree_control").read_text() == "\n"
+
+
+def test_a_controller_whose_files_are_not_there_yet_is_asked_for_again(unified: hierarchy.V2, root: Path) -> None:
+    unified.enable(f"{root}/a", "pids", "")
+    assert (root / "cgroup.subtree_control").read_text() == "+pids"
 
 
 def test_a_path_that_cannot_be_enabled(unified: hierarchy.V2, root: Path) -> None:
