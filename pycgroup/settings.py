@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 #: What the kernel answers to a value that something else bounds.
-_BOUNDED = frozenset({errno.EINVAL, errno.EBUSY, errno.ENOSPC, errno.EACCES, errno.ERANGE, errno.ENODEV})
+_BOUNDED = frozenset({errno.EINVAL, errno.EBUSY, errno.ENOSPC, errno.ERANGE, errno.ENODEV})
 
 
 class File(Generic[T, V]):
@@ -169,7 +169,9 @@ class Declaration(Generic[T, V]):
     def _hint(self, cause: OSError) -> str:
         if isinstance(cause, FileNotFoundError):
             return f"needs {self.needs}" if self.needs else ""
-        return self.bounds if cause.errno in _BOUNDED else ""
+        # A cpuset answers EACCES to what its parent has not; to others than root it means what it says.
+        bounded = cause.errno in _BOUNDED or (cause.errno == errno.EACCES and os.geteuid() == 0)
+        return self.bounds if bounded else ""
 
     def refused(self, refusal: Exception, group: Holder, place: Place, value: object) -> SettingError:
         """Return the exception for what the codec says of a value: it is wrong, or this version takes none."""

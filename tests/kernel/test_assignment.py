@@ -118,7 +118,7 @@ def test_a_write_without_permission(made: str) -> None:
     def assign() -> None:
         Cgroup.MEMORY(made).limit_in_bytes = "8M"
 
-    with pytest.raises(PermissionDeniedError) as caught:
+    with pytest.raises(PermissionDeniedError, match="run as root, or in a subtree that was delegated") as caught:
         forked(assign, NOBODY)
     assert caught.value.setting == "limit_in_bytes"
     assert caught.value.errno == errno.EACCES
