@@ -15,7 +15,7 @@ import pytest
 from pycgroup import Cgroup
 from pycgroup.proclist import listed
 from tests.support.capabilities import needs
-from tests.support.hogs import MIB, PATIENCE, held, hogs, holding
+from tests.support.hogs import MIB, PATIENCE, bound, held, hogs, holding
 
 pytestmark = [needs("memory"), needs("root")]
 Unique = Callable[..., str]
@@ -55,9 +55,8 @@ def test_oom_notify_with_the_killer_off() -> None:
 
 
 def test_oom_notify_prints_each_oom_and_the_removal(unique: Unique) -> None:
-    with Cgroup.MEMORY(unique("memory"), limit_in_bytes="2M") as memory, hogs() as hog:
-        if hasattr(memory, "memsw_limit_in_bytes"):
-            memory.memsw_limit_in_bytes = "2M"
+    with Cgroup.MEMORY(unique("memory")) as memory, hogs() as hog:
+        bound(memory, "2M")
         with example("oom_notify", memory.group_name) as program:
             assert program.stdout is not None
             assert program.stdout.readline().startswith("watching")
@@ -71,7 +70,8 @@ def test_oom_notify_prints_each_oom_and_the_removal(unique: Unique) -> None:
 
 @needs("memory", version=1)
 def test_oom_waiter_lists_the_processes(unique: Unique) -> None:
-    with Cgroup.MEMORY(unique("memory"), limit_in_bytes="2M", oom_control=True) as memory:
+    with Cgroup.MEMORY(unique("memory"), oom_control=True) as memory:
+        bound(memory, "2M")
         with example("oom_waiter", memory.group_name) as program:
             assert program.stdout is not None
             assert program.stdout.readline().startswith("waiting for an OOM")

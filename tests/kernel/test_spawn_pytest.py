@@ -122,7 +122,7 @@ def test_a_run(tmp_path: Path) -> None:
     assert made_by_cgroup() <= before
 
 
-@pytest.mark.skipif("not __import__('importlib').util.find_spec('xdist')", reason="needs pytest-xdist: not installed")
+@needs("xdist")
 def test_the_same_with_xdist(tmp_path: Path) -> None:
     shown, counts = run(tmp_path, TESTS, "-n", "2", through=())
     assert counts == {"passed": 7, "failed": 5, "skipped": 1}, shown

@@ -200,22 +200,12 @@ def _libcgroup() -> str | None:
     return None if ctypes.util.find_library("cgroup") else "libcgroup is not installed"
 
 
-@capability("mypy")
-def _mypy() -> str | None:
-    return None if importlib.util.find_spec("mypy") else "mypy is not installed"
-
-
 @capability("systemd")
 def _systemd() -> str | None:
     if not os.path.isdir("/run/systemd/system"):
         return "systemd does not run here"
     bus = "/run/dbus/system_bus_socket" if os.geteuid() == 0 else f"/run/user/{os.geteuid()}/bus"
     return None if os.path.exists(bus) else f"there is no bus to speak to systemd on: {bus}"
-
-
-@capability("jeepney")
-def _jeepney() -> str | None:
-    return None if importlib.util.find_spec("jeepney") else "jeepney is not installed"
 
 
 @capability("x86_64")
@@ -227,6 +217,10 @@ def _tool(name: str, package: str) -> None:
     capability(name)(lambda: None if shutil.which(name) else f"{name} is not installed (package {package})")
 
 
+def _module(name: str) -> None:
+    capability(name)(lambda: None if importlib.util.find_spec(name) else f"the Python module {name} is not installed")
+
+
 _PACKAGES = {
     "cgget": "cgroup-tools",
     "cgexec": "cgroup-tools",
@@ -236,6 +230,10 @@ _PACKAGES = {
 }
 for _name, _package in _PACKAGES.items():
     _tool(_name, _package)
+
+
+for _name in ("jeepney", "mypy", "xdist"):
+    _module(_name)
 
 
 def disks() -> Iterator[str]:

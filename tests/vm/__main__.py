@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 
 DEFAULT_COMMAND = ["pytest", "tests/vm", "tests/kernel"]
 JUNIT = "junit.xml"
+TEST_TIMEOUT = 300  # seconds for one test; the longest take a minute where all is well
 
 
 def command_for(mode: Mode, command: list[str]) -> list[str]:
     """Return the command as the guest runs it: pytest with the mode's requirements, anything else as it is."""
     if command[0] != "pytest":
         return command
-    options = ["--verbose", "--durations=15", "-p", "no:cacheprovider", "--override-ini=faulthandler_timeout=120"]
+    options = ["--verbose", "--durations=15", "-p", "no:cacheprovider", f"--timeout={TEST_TIMEOUT}"]
     options += [f"--junit-xml={machine.SHARE}/{JUNIT}", f"--require={','.join(mode.requires)}"]
     return [project.PYTHON, "-m", "pytest", *options, *command[1:]]
 

@@ -65,7 +65,7 @@ def controllers(version: int, names: str) -> tuple[str, ...]:
     return tuple(f"{name}:v{version}" for name in names.split())
 
 
-TOOLS = ("libcgroup", "cgget", "cgexec", "gcc", "strace", "mkfs.ext4", "x86_64")
+TOOLS = ("libcgroup", "cgget", "cgexec", "gcc", "strace", "mkfs.ext4", "mypy", "xdist", "jeepney", "x86_64")
 MACHINE = (*TOOLS, "two-cpus", "swap", "block-device", "psi")
 ROOT = (*MACHINE, "root", "loop-device", "kernel-log")
 USER = (*MACHINE, "unprivileged")

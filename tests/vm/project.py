@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).parents[2]
 SOURCES = "/src"  # in the guest
 PYTHON = "/opt/venv/bin/python"
 PIP = (PYTHON, "-m", "pip", "--quiet", "install", "--no-index")
-BUILD_INPUTS = ("pyproject.toml", "build_libcgroup.py")
+BUILD_INPUTS = ("pyproject.toml", "build_libcgroup.py", "spawn.c")
 BUILT = (".pyc", ".so")  # made in the root
 
 
