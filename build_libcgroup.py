@@ -81,10 +81,13 @@ int pycgroup_start(struct pycgroup_child *child, const char *into, const char *e
                    const char *programs, int program_count, const char *arguments, int argument_count,
                    const char *environment, int environment_count, const char *directory,
                    const unsigned int *groups, const int *keep);
+
+long long pycgroup_register(const char *prefix, const char *file, const char *argument);
+long long pycgroup_wait(int event, int watched, long long nanoseconds);
 """
 
-#: The C of spawn.py: it stands alone, without libcgroup and without Python.
-SPAWN = Path(__file__).with_name("spawn.c")
+#: C that stands alone, without libcgroup and without Python: of spawn.py, and of _signals.py.
+SOURCES = [Path(__file__).parent / "src" / name for name in ("spawn.c", "eventfd.c")]
 
 SHIM = r"""
 #include <libcgroup.h>
@@ -209,7 +212,7 @@ def ffibuilder(optional: str = "", version: str = "0") -> FFI:
     """Describe the module to cffi."""
     ffi = FFI()
     ffi.cdef(CDEF + optional + SHIM_CDEF)
-    ffi.set_source(MODULE, SHIM.replace("@VERSION@", version) + SPAWN.read_text())
+    ffi.set_source(MODULE, "".join([SHIM.replace("@VERSION@", version), *(source.read_text() for source in SOURCES)]))
     return ffi
 
 

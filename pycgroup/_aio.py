@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 
 from ._types import TYPE_CHECKING, Generic, T
-from .errors import CgroupError
+from .errors import CgroupError, ClosedError, GroupRemovedError
 
 if TYPE_CHECKING:
     from typing import Protocol, TypeVar
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         """What it needs of the subscription."""
 
         def fileno(self) -> int: ...
-        def enter(self) -> object: ...
+        def enter(self, *, patient: bool = False) -> object: ...
         def leave(self) -> None: ...
         def poll(self) -> T_co | None: ...
         def dispose(self) -> None: ...
@@ -40,22 +40,25 @@ class Feed(Generic[T]):
         self._kept: list[T] = []
 
     async def next(self) -> T:
-        """Return the next event. Raises GroupRemovedError, ClosedError, BusyError."""
+        """Return the next event. Raises BusyError, and StopAsyncIteration when the group is gone or all is closed."""
         if self._kept:
             return self._kept.pop()
-        self._subscription.enter()
-        future = self._future = self.loop.create_future()
+        future: asyncio.Future[T] | None = None
         try:
-            self._listen()
-            event: T = await future
+            self._subscription.enter(patient=True)
+            future = self._future = self.loop.create_future()
+            try:
+                self._listen()
+                return await future
+            finally:
+                self._future = None
+                self._subscription.leave()
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
+            if future and future.done() and not future.cancelled() and future.exception() is None:
                 self._kept.append(future.result())
             raise
-        finally:
-            self._future = None
-            self._subscription.leave()
-        return event
+        except (GroupRemovedError, ClosedError):
+            raise StopAsyncIteration from None
 
     def _listen(self) -> None:
         if self._descriptor < 0:

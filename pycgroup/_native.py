@@ -8,6 +8,7 @@ Groups are not made with it, nor values set: base.py says why. This is the only 
 from __future__ import annotations
 
 import os
+from _functools import partial  # type: ignore[import-not-found]  # `functools` itself loads collections
 from _thread import RLock  # what `threading` re-exports; importing that would cost more than all of this module
 
 from . import _codes, _kernfs, _log, names
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _LONGEST_PATH = 4096 - 256
 _LONGEST_CONTROLLER = 31
 _LAST_TID = 2**31 - 1
+#: Where v1 registers an eventfd; memory's groups alone have it.
+_CONTROL = "cgroup.event_control"
 
 
 def _is_zero(answer: int) -> bool:
@@ -125,6 +128,25 @@ def start(  # noqa: PLR0917  # as C takes them
         report, into or null, *lists, null if directory is None else directory, list(groups), list(keep)
     )
     return pid, report.stage, report.number, report.which
+
+
+def register(prefix: str, file: str, argument: str) -> tuple[int, int]:
+    """Register an eventfd for a control file in a directory of v1; return it, and a descriptor of the file.
+
+    Raises OSError, whichever of the steps failed.
+    """
+    given = (os.fsencode(prefix), file.encode(), argument.encode())
+    answer: int = _load().lib.pycgroup_register(*given)
+    if answer < 0:
+        of = file if not os.path.exists(prefix + file) else _CONTROL
+        raise OSError(-answer, os.strerror(-answer), prefix + of)
+    return answer & 0xFFFFFFFF, answer >> 32
+
+
+def waiting(event: int, watched: int) -> Callable[[int], int]:
+    """Return what waits for an eventfd, so many nanoseconds, and returns how often it was signalled; see eventfd.c."""
+    wait: Callable[[int], int] = partial(_load().lib.pycgroup_wait, event, watched)
+    return wait
 
 
 def _blob(texts: Sequence[bytes]) -> bytes:

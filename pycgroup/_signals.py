@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
+from . import _native
 from ._removals import removals
 from ._types import TYPE_CHECKING
 
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from ._removals import Removals
 
 _READ = os.O_RDONLY | os.O_CLOEXEC
-_WRITE = os.O_WRONLY | os.O_CLOEXEC
 _CHUNK = 4096
 _OPEN_MAX = os.sysconf_names["SC_OPEN_MAX"]
 # So many descriptors are plenty on any host.
 _FEW = 256
-# What take() says where the kernel cannot be asked any more: something may have happened.
-PERHAPS = -1
+_BILLION = 1_000_000_000
+#: So many signals say that something may have happened, where the kernel cannot be asked any more.
+PERHAPS = 1 << 32
 
 
 class Signal:
@@ -40,13 +41,13 @@ class Signal:
         """Return a descriptor that polls readable when there is something to take."""
         raise NotImplementedError
 
-    def wait(self, timeout: float | None) -> int:
-        """Wait for so many seconds, None for ever; return how often it was signalled, 0 when the time was over."""
-        raise NotImplementedError
+    def wait(self, nanoseconds: int) -> int:
+        """Wait for so long, below 0 for ever; return how often it was signalled.
 
-    def take(self) -> int:
-        """Return how often it was signalled since the last time, without waiting."""
-        return self.wait(0)
+        0 means that the time is over, or that a signal handler has to run. A number below 0 stands for as many signals,
+        after which the group may be gone: text() tells.
+        """
+        raise NotImplementedError
 
     def wake(self) -> None:
         """Make it poll readable once, from whatever thread, so that its waiter returns."""
@@ -64,45 +65,29 @@ class Signal:
 class EventFd(Signal):
     """v1: an eventfd registered in cgroup.event_control. The kernel adds one for each event, and one on removal."""
 
-    __slots__ = ("_descriptor", "_inode", "_path")
+    __slots__ = ("_descriptor", "_inode", "_path", "wait")
 
     def __init__(self, prefix: str, file: str, argument: str) -> None:
-        # It blocks: waiting is one read then, and nobody but the one waiter reads.
-        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC)
-        self.file = -1
-        try:
-            self._path = prefix + file
-            self.file = os.open(self._path, _READ)
-            # Write-only, which is all that the owner of a delegated group may.
-            control = os.open(prefix + "cgroup.event_control", _WRITE)
-            try:
-                os.write(control, f"{self._descriptor} {self.file} {argument}".encode())
-            finally:
-                os.close(control)
-        except OSError:
-            self.close()
-            raise
-        # Reading a kept file costs a tenth and tells at once that the group is gone; but with thousands of groups
-        # descriptors are scarce, and the registration does not need it any more.
+        self._descriptor, self.file = _native.register(prefix, file, argument)
+        self._path = prefix + file
+        # To keep the file tells at once that the group is gone; but with thousands of groups descriptors are scarce,
+        # and the registration does not need it any more.
         if self.file > _FEW and self.file > os.sysconf(_OPEN_MAX) // 2:
             self._inode = os.fstat(self.file).st_ino
             os.close(self.file)
             self.file = -1
+        # In C to the end: see eventfd.c.
+        self.wait = _native.waiting(self._descriptor, self.file)  # type: ignore[method-assign, assignment]
 
     def fileno(self) -> int:
         return self._descriptor
-
-    def wait(self, timeout: float | None) -> int:
-        if timeout is not None and not _readable(self._descriptor, timeout):
-            return 0
-        return os.eventfd_read(self._descriptor)
 
     def wake(self) -> None:
         os.eventfd_write(self._descriptor, 1)
 
     def text(self) -> str:
         try:
-            return os.pread(self.file, _CHUNK, 0).decode() if self.file >= 0 else self._reopened()
+            return super().text() if self.file >= 0 else self._reopened()
         except OSError as error:
             # memory.pressure_level cannot be read, and says so as long as it is there.
             if error.errno == errno.EINVAL:
@@ -162,8 +147,9 @@ class Changes(Signal):
     def fileno(self) -> int:
         return self._epoll.fileno()
 
-    def wait(self, timeout: float | None) -> int:
-        return 1 if self._epoll.poll(timeout) else 0
+    def wait(self, nanoseconds: int) -> int:
+        # The kernel says that the file has changed until it has been read, which tells of the removal too.
+        return -1 if self._epoll.poll(None if nanoseconds < 0 else nanoseconds / _BILLION) else 0
 
     def wake(self) -> None:
         import select
@@ -196,21 +182,13 @@ class Stall(Changes):
         self._shared = True
         return super().fileno()
 
-    def take(self) -> int:
+    def wait(self, nanoseconds: int) -> int:
         # The kernel forgets a trigger when it is polled, be it from outside through the epoll descriptor.
-        return super().take() or (PERHAPS if self._shared else 0)
+        return super().wait(nanoseconds) or (-PERHAPS if self._shared and nanoseconds == 0 else 0)
 
 
 def _gone() -> OSError:
     return OSError(errno.ENODEV, os.strerror(errno.ENODEV))
-
-
-def _readable(descriptor: int, timeout: float) -> bool:
-    import select
-
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(max(0.0, timeout) * 1000))
 
 
 _readable_for_ever = -1

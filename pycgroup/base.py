@@ -50,9 +50,10 @@ class Controller(Members):
         self._created = False
         self._entries: list[bool] = []
         if values:
-            self._staged.update(self._checked(values))
+            self._staged.update(self.checked(values))
 
-    def _checked(self, values: dict[str, Any]) -> dict[Setting[Any, Any], Any]:
+    def checked(self, values: dict[str, Any]) -> dict[Setting[Any, Any], Any]:
+        """Return the declarations that names stand for, with a value each. Raises SettingError and its kinds."""
         settings = {self._setting(name): value for name, value in values.items()}
         for setting, value in settings.items():
             setting.check(self, value)
@@ -70,7 +71,7 @@ class Controller(Members):
         object of this process made the directory that both share; InvalidValueError, PermissionDeniedError and
         GroupBusyError by what the kernel said.
         """
-        self._staged.update(self._checked(values))
+        self._staged.update(self.checked(values))
         if self._path == "/":
             raise InvalidNameError(f"{self._label()}: the root of a hierarchy is always there")
         # cgroup_create_cgroup says 0 for a group that exists, so that two could believe to have made it; 3.x removes it
@@ -117,7 +118,7 @@ class Controller(Members):
         names it and says in a note which were applied. Raises GroupNotFoundError, InvalidValueError,
         UnsupportedSettingError, PermissionDeniedError.
         """
-        given = self._checked(values)
+        given = self.checked(values)
         if not self.exists():
             raise GroupNotFoundError(f"{self._label()}: it does not exist; create() makes it", group=self.path)
         self._staged.update(given)

@@ -9,14 +9,14 @@ import time
 import warnings
 from _thread import RLock
 
-from ._signals import PERHAPS
 from ._types import TYPE_CHECKING, Generic, T
+from .codecs import UNLIMITED
 from .errors import BusyError, ClosedError, GroupRemovedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
-    from typing import Protocol, Self
+    from typing import Any, Protocol, Self
 
     from ._aio import Feed
     from ._signals import Signal
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # Guards who waits and who closes, for the moment that it takes to say so; waiting itself is done without it.
 # Re-entrant, because a signal handler may close what its own thread is just about to wait for.
 _guard = RLock()
+_BILLION = 1_000_000_000
 # Whose the subscriptions made now are.
 _process = os.getpid()
 
@@ -46,7 +47,8 @@ os.register_at_fork(after_in_child=_in_child)
 class Watch(Generic[T]):
     """What a signal means: the part of a subscription that differs from kind to kind."""
 
-    __slots__ = ("group",)
+    __slots__ = ("group", "signal")
+    signal: Signal
 
     def __init__(self, group: str) -> None:
         #: The group's name, for events and messages.
@@ -55,16 +57,26 @@ class Watch(Generic[T]):
     def start(self, text: str) -> None:
         """Note what the watched file held when the watch began."""
 
-    def happened(self, signals: int, text: str) -> T | None:
-        """Return the event that so many signals stand for, None where they mean nothing."""
+    def prepare(self) -> None:
+        """Do beforehand what can be done before the next event comes, and finish what the last one has left open."""
+
+    def happened(self, signals: int, text: str | None) -> T | None:
+        """Return the event that so many signals stand for, None where they mean nothing.
+
+        `text` is what the watched file holds now, None where it has not been read yet: now() reads it.
+        """
         raise NotImplementedError
+
+    def now(self, text: str | None) -> str:
+        """Return what the watched file holds now, which is read unless it is known. Raises OSError."""
+        return self.signal.text() if text is None else text
 
     def outlived(self, _signals: int) -> T | None:
         """Return what had happened before the group went away, as far as it can be known."""
         return None
 
     def close(self) -> None:
-        """Complete what was delivered, as long as the group can be asked."""
+        """Complete what was delivered, as long as the group can be asked: the descriptors are closed next."""
 
 
 class Subscription(Generic[T]):
@@ -82,6 +94,7 @@ class Subscription(Generic[T]):
         self._closed = self._removed = self._waiting = False
         self._keeper: Keeper | None = None
         self._pid = _process
+        watch.signal = signal
         try:
             watch.start(signal.text())
         except OSError as error:
@@ -112,30 +125,31 @@ class Subscription(Generic[T]):
 
         Raises GroupRemovedError when the group is gone, ClosedError, and BusyError when somebody else is waiting.
         """
-        signal = self.enter()
+        signal = self.enter(patient=timeout != 0)
+        # After a sleep the caches are cold: what can be looked up is, and the common case takes no further step.
+        wait, happened = signal.wait, self._watch.happened
+        left = -1 if timeout is None or timeout == UNLIMITED else max(0, int(timeout * _BILLION))
+        deadline = None if left < 0 else time.monotonic_ns() + left
         try:
-            if timeout is None:
-                return self._wait(signal)
-            return self._wait_until(signal, time.monotonic() + timeout, timeout)
+            while True:
+                signals = wait(left)
+                if signals > 0 and not self._closed:
+                    event = happened(signals, None)
+                else:
+                    event = self.meaning(signals) if signals else None
+                if event is not None:
+                    return event
+                if deadline is not None:
+                    left = deadline - time.monotonic_ns()
+                    if left <= 0:
+                        return None
         finally:
-            self.leave()
+            self._waiting = False
+            if self._closed:
+                self.dispose()
 
-    def _wait(self, signal: Signal) -> T:
-        while True:
-            event = self.meaning(signal.wait(None))
-            if event is not None:
-                return event
-
-    def _wait_until(self, signal: Signal, deadline: float, left: float) -> T | None:
-        while True:
-            signals = signal.wait(left) if left > 0 else signal.take()
-            event = self.meaning(signals) if signals else None
-            left = deadline - time.monotonic()
-            if event is not None or left <= 0:
-                return event
-
-    def enter(self) -> Signal:
-        """Become the one who waits. Raises ClosedError, BusyError, GroupRemovedError."""
+    def enter(self, *, patient: bool = False) -> Signal:
+        """Become the one who waits, `patient` if not just now. Raises ClosedError, BusyError, GroupRemovedError."""
         if self.closed:
             raise self._closed_error()
         with _guard:
@@ -146,6 +160,8 @@ class Subscription(Generic[T]):
         if self._closed or self._removed or signal is None:
             self.leave()
             raise self._removed_error() if self._removed and not self._closed else self._closed_error()
+        if patient:
+            self._watch.prepare()
         return signal
 
     def leave(self) -> None:
@@ -157,7 +173,9 @@ class Subscription(Generic[T]):
     def poll(self) -> T | None:
         """Return the event that has come, or None; for who has entered. Raises ClosedError, GroupRemovedError."""
         signal = self._signal
-        signals = signal.take() if signal is not None else PERHAPS
+        if signal is None:
+            raise self._closed_error()
+        signals = signal.wait(0)
         return self.meaning(signals) if signals else None
 
     def meaning(self, signals: int) -> T | None:
@@ -168,14 +186,15 @@ class Subscription(Generic[T]):
         signal = self._signal
         if self._closed or signal is None:
             raise self._closed_error()
+        if signals > 0:
+            return self._watch.happened(signals, None)
         try:
             text = signal.text()
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
-        else:
-            return self._watch.happened(signals, text)
-        return self._last_words(signal, signals)
+            return self._last_words(signal, -signals)
+        return self._watch.happened(-signals, text)
 
     def _last_words(self, signal: Signal, signals: int) -> T:
         """Return what happened before the group went away; then, and at once if nothing did, say that it is gone."""
@@ -206,10 +225,10 @@ class Subscription(Generic[T]):
             return
         with _guard:
             signal, self._signal = self._signal, None
-        if signal is not None:
-            signal.close()
         if signal is not None and own:
             self._watch.close()
+        if signal is not None:
+            signal.close()
 
     def keep(self, keeper: Keeper | None) -> None:
         """Have somebody let go of the descriptor before it is closed."""
@@ -245,11 +264,8 @@ class Subscription(Generic[T]):
     def __aiter__(self) -> Self:
         return self.__iter__()
 
-    async def __anext__(self) -> T:
-        try:
-            return await self._feed().next()
-        except (GroupRemovedError, ClosedError):
-            raise StopAsyncIteration from None
+    def __anext__(self) -> Coroutine[Any, Any, T]:
+        return self._feed().next()
 
     def _feed(self) -> Feed[T]:
         """Return the reader that is kept in the running loop."""

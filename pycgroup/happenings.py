@@ -7,7 +7,7 @@ from ._types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import ClassVar, Literal, NoReturn
+    from typing import ClassVar, Literal, NoReturn, Self
 
     from .codecs import Amount
     from .stats import FrozenMap
@@ -16,22 +16,38 @@ if TYPE_CHECKING:
 class Frozen:
     """Attributes that are given once, by keyword; equal where they all are."""
 
-    __slots__ = ("_given",)
+    __slots__ = ("__weakref__", "_given")
     FIELDS: ClassVar[tuple[str, ...]] = ()
-    _given: dict[str, Any]
+    _given: dict[str, Any] | tuple[Any, ...]
 
     def __init_subclass__(cls) -> None:
         cls.FIELDS = (*cls.FIELDS, *(name for name in cls.__annotations__ if name[0] != "_"))
 
     def __init__(self, **values: Any) -> None:
         # One dict as it came: an event is made while somebody waits for it.
-        object.__setattr__(self, "_given", values)
+        give(self, values)
+
+    @classmethod
+    def later(cls, find: Callable[..., dict[str, Any]], *arguments: Any) -> Self:
+        """Return one whose attributes are found, by calling a function, when the first of them is asked for."""
+        self = cls.__new__(cls)
+        give(self, (find, arguments))
+        return self
+
+    def look(self) -> dict[str, Any]:
+        """Return the attributes, which from now on stay as they are."""
+        given = self._given
+        if isinstance(given, tuple):
+            find, arguments = given
+            given = find(*arguments)
+            give(self, given)
+        return given
 
     if not TYPE_CHECKING:  # which would take any name then
 
         def __getattr__(self, name: str) -> Any:
             if name in self.FIELDS:
-                return self._given[name]
+                return self.look()[name]
             raise AttributeError(f"{type(self).__name__} has no {name!r}; it has {', '.join(self.FIELDS)}")
 
     def __dir__(self) -> list[str]:
@@ -59,6 +75,10 @@ class Frozen:
         return _restore, (type(self), self._values())
 
 
+# Assignment, which the class itself refuses.
+give: Any = vars(Frozen)["_given"].__set__
+
+
 def _restore(cls: type[Frozen], values: dict[str, Any]) -> Frozen:
     return cls(**values)
 
@@ -84,12 +104,13 @@ class ControlEvent(Event):
 class ThresholdEvent(Event):
     """Memory usage crossed a threshold, `crossings` times since the last event; `above` is on which side it came to be.
 
-    `usage` is what was in use a moment later, in bytes, so it may be on the other side again.
+    `usage` is what was in use a moment later, in bytes, so it may be on the other side again: it is read when the event
+    is first looked at, or else before the next one is waited for. None: the group was gone by then.
     """
 
     __slots__ = ()
     threshold: int
-    usage: int
+    usage: int | None
     above: bool
     crossings: int
 

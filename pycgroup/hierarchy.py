@@ -221,12 +221,13 @@ class Place:
 class Host:
     """The hierarchies of a host, and the controllers that its kernel knows for v1."""
 
-    __slots__ = ("hierarchies", "known", "root")
+    __slots__ = ("_served", "hierarchies", "known", "root")
 
     def __init__(self, root: str, hierarchies: tuple[Hierarchy, ...], known: dict[str, tuple[bool, bool]]) -> None:
         self.root = root
         self.hierarchies = hierarchies
         self.known = known
+        self._served: dict[tuple[str | None, str | None], tuple[Hierarchy, str]] = {}
 
     @classmethod
     def read(cls, root: str = "/") -> Host:
@@ -254,11 +255,14 @@ class Host:
 
         Raises UnavailableError, which says whether it is not mounted, not enabled or not in the kernel.
         """
-        for hierarchy in self.hierarchies:
-            name = hierarchy.serves(v1, v2)
-            if name is not None:
-                return hierarchy, name
-        raise UnavailableError(self._missing(v1, v2))
+        served = self._served.get((v1, v2))
+        if served is None:
+            names = ((tree, tree.serves(v1, v2)) for tree in self.hierarchies)
+            served = next(((tree, name) for tree, name in names if name is not None), None)
+            if served is None:
+                raise UnavailableError(self._missing(v1, v2))
+            self._served[v1, v2] = served
+        return served
 
     def _missing(self, v1: str | None, v2: str | None) -> str:
         name = v1 or v2
@@ -306,14 +310,13 @@ def here(*, again: bool = False) -> Host:
     return _here
 
 
-def locate(v1: str | None, v2: str | None, name: str, *, relative: bool = False) -> Place:
-    """Return where the group of that name is, or would be; `relative` to what is delegated. Raises UnavailableError."""
+def locate(v1: str | None, v2: str | None) -> tuple[Hierarchy, str]:
+    """Return the hierarchy that serves a controller, and its name there. Raises UnavailableError."""
     try:
-        tree, controller = here().serving(v1, v2)
+        return here().serving(v1, v2)
     except UnavailableError:
         # Somebody may have mounted it since.
-        tree, controller = here(again=True).serving(v1, v2)
-    return Place(tree, controller, base(tree) + name if relative else name)
+        return here(again=True).serving(v1, v2)
 
 
 def base(tree: Hierarchy) -> str:

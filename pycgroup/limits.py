@@ -9,7 +9,7 @@ from .codecs import UNLIMITED, size
 from .errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, TypedDict
 
     from .codecs import AmountLike
@@ -52,7 +52,7 @@ class Limits:
     Raises InvalidValueError for what no kernel would take; the rest is checked when the group is made.
     """
 
-    __slots__ = ("_words",)
+    __slots__ = ("_settings", "_words")
 
     #: The words, in the order in which they are shown.
     WORDS = ("memory", "swap", "cpus", "cpu_shares", "cpuset", "mems", "pids", "io")
@@ -72,19 +72,15 @@ class Limits:
         given = (memory, swap, cpus, cpu_shares, cpuset, mems, pids, io)
         words = zip(self.WORDS, given, strict=True)
         self._words = {word: value for word, value in words if value is not None}
-        self.settings()
+        self._settings: dict[type[controllers.Core], dict[str, Any]] = {}
+        for word in self._words:
+            kind, settings = _MEANINGS[word]
+            if kind not in self._settings:
+                self._settings[kind] = settings(self._words)
 
     def settings(self) -> dict[type[controllers.Core], dict[str, Any]]:
         """Return what to assign, for each class of groups that it takes: {MEMORY: {"limit_in_bytes": "64M"}}."""
-        words = self._words
-        of: dict[type[controllers.Core], dict[str, Any]] = {
-            controllers.MEMORY: _memory(words.get("memory"), words.get("swap")),
-            controllers.CPU: _cpu(words.get("cpus"), words.get("cpu_shares")),
-            controllers.CPUSET: _named(words, mems="mems", cpuset="cpus"),
-            controllers.PIDS: _named(words, pids="max"),
-            controllers.BLKIO: _io(words.get("io", {})),
-        }
-        return {kind: values for kind, values in of.items() if values}
+        return self._settings
 
     def __bool__(self) -> bool:
         return bool(self._words)
@@ -102,13 +98,10 @@ class Limits:
         return f"Limits({', '.join(f'{word}={value!r}' for word, value in self._words.items())})"
 
 
-def _named(words: dict[str, Any], **settings: str) -> dict[str, Any]:
-    return {setting: words[word] for word, setting in settings.items() if word in words}
-
-
-def _memory(memory: Any, swap: Any) -> dict[str, Any]:
+def _memory(words: dict[str, Any]) -> dict[str, Any]:
+    memory, swap = words.get("memory"), words.get("swap")
     if swap is None:
-        return {} if memory is None else {"limit_in_bytes": memory}
+        return {"limit_in_bytes": memory}
     if memory is None:
         raise InvalidValueError(f"swap={swap!r} needs memory=... beside it: kernels count the two together", value=swap)
     both = _checked("memory", memory) + _checked("swap", swap)
@@ -122,10 +115,11 @@ def _checked(word: str, value: Any) -> int | float:
         raise InvalidValueError(f"{word}={value!r}: {refusal}", value=value) from None
 
 
-def _cpu(cpus: Any, shares: Any) -> dict[str, Any]:
-    values = {} if shares is None else {"shares": shares}
-    if cpus is None:
+def _cpu(words: dict[str, Any]) -> dict[str, Any]:
+    values = {"shares": words["cpu_shares"]} if "cpu_shares" in words else {}
+    if "cpus" not in words:
         return values
+    cpus = words["cpus"]
     number = isinstance(cpus, int | float) and not isinstance(cpus, bool)
     if not number or not cpus * _PERIOD >= _SHORTEST_QUOTA:
         raise InvalidValueError(f"cpus={cpus!r} is not a number of CPUs, such as 0.5 or 2; at least 0.01", value=cpus)
@@ -133,7 +127,16 @@ def _cpu(cpus: Any, shares: Any) -> dict[str, Any]:
     return values | {"cfs_period_us": _PERIOD, "cfs_quota_us": quota}
 
 
-def _io(devices: Any) -> dict[str, Any]:
+def _cpuset(words: dict[str, Any]) -> dict[str, Any]:
+    return {setting: words[word] for word, setting in (("mems", "mems"), ("cpuset", "cpus")) if word in words}
+
+
+def _pids(words: dict[str, Any]) -> dict[str, Any]:
+    return {"max": words["pids"]}
+
+
+def _io(words: dict[str, Any]) -> dict[str, Any]:
+    devices = words["io"]
     values: dict[str, dict[str, Any]] = {}
     try:
         for device, limits in devices.items():
@@ -143,3 +146,16 @@ def _io(devices: Any) -> dict[str, Any]:
         wanted = "{'8:0': {'rbps': '10M'}} with " + ", ".join(_IO)
         raise InvalidValueError(f"io={devices!r} is not such as {wanted}", value=devices) from None
     return values
+
+
+#: What a word stands for: a class of groups, and what finds the settings in all the words for that class.
+_MEANINGS: dict[str, tuple[type[controllers.Core], Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    "memory": (controllers.MEMORY, _memory),
+    "swap": (controllers.MEMORY, _memory),
+    "cpus": (controllers.CPU, _cpu),
+    "cpu_shares": (controllers.CPU, _cpu),
+    "cpuset": (controllers.CPUSET, _cpuset),
+    "mems": (controllers.CPUSET, _cpuset),
+    "pids": (controllers.PIDS, _pids),
+    "io": (controllers.BLKIO, _io),
+}

@@ -62,8 +62,8 @@ class OomWatch(Watch[OomEvent]):
         log = kernel_log()
         self._logged = log.position() if log is not None else 0
 
-    def happened(self, signals: int, text: str) -> OomEvent | None:
-        control = OOM_CONTROL.decode(text)
+    def happened(self, signals: int, text: str | None) -> OomEvent | None:
+        control = OOM_CONTROL.decode(self.now(text))
         with _settling:
             ooms = control.get("oom", self._ooms + signals) - self._ooms
             if self._open is not None and (ooms > 0 or self._is_counted(self._open, control)):

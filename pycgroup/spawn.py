@@ -181,9 +181,17 @@ def _text(value: Any) -> bytes:
     return data
 
 
+_known_environment: tuple[dict[bytes, bytes], list[bytes]] = ({}, [])
+
+
 def _environment() -> list[bytes]:
     # Not what C has: another thread may change that while the child is started.
-    return [b"%b=%b" % item for item in os.environb.items()]
+    global _known_environment
+    now: dict[bytes, bytes] = getattr(os.environb, "_data")  # noqa: B009  # items() would decode and encode each
+    if now != _known_environment[0]:
+        copy = dict(now)
+        _known_environment = copy, [b"%b=%b" % item for item in copy.items()]
+    return _known_environment[1]
 
 
 _SHELL = """

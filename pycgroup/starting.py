@@ -30,7 +30,7 @@ class Starting(Combined):
         """Return the way in, for what starts a process by itself; what is younger is killed when the block ends."""
         from .spawn import Entrance
 
-        entrance = Entrance(self._there())
+        entrance = Entrance(self.there())
         self.is_fresh = False
         self._ending.begin()
         return entrance

@@ -31,10 +31,11 @@ class KernelLog:
     """
 
     def __init__(self, path: str = _LOG) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.lseek(descriptor, 0, os.SEEK_END)
-        # It gives None where there is nothing to read, which is cheaper than the exception of os.read.
-        self._file = FileIO(descriptor)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.lseek(self._descriptor, 0, os.SEEK_END)
+        # It gives None where there is nothing to read, which is cheaper than the exception of os.read. The one of a
+        # process is open to its end, of which no warning is wanted.
+        self._file = FileIO(self._descriptor, closefd=False)
         self._record = bytearray(_RECORD)
         self._lock = RLock()
         self._groups: dict[str, str] = {}
@@ -46,6 +47,7 @@ class KernelLog:
     def close(self) -> None:
         """Close it."""
         self._file.close()
+        os.close(self._descriptor)
 
     def position(self) -> int:
         """Return the number of the last kill."""

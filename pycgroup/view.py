@@ -9,15 +9,13 @@ from . import names
 from ._types import TYPE_CHECKING
 from .codecs import RAW, shown
 from .errors import CgroupError, ReadOnlySettingError, UnsupportedSettingError
-from .hierarchy import locate
+from .hierarchy import Place, base, locate
 from .settings import Declaration, Setting
 from .sources import EventSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any, ClassVar
-
-    from .hierarchy import Place
+    from typing import Any, ClassVar, Self
 
 
 #: Settings for files by their kernel names, as `group["memory.stat"]` has used them.
@@ -45,6 +43,13 @@ class View:
         self._located: Place | None = None
         self._staged: dict[Setting[Any, Any], Any] = {}
 
+    @classmethod
+    def at(cls, place: Place) -> Self:
+        """Return the group that is at a place."""
+        view = cls(place.name)
+        view._located = place
+        return view
+
     @property
     def version(self) -> int:
         """The version of cgroup that serves this controller here: 1 or 2. Raises UnavailableError."""
@@ -57,11 +62,13 @@ class View:
 
     @property
     def _place(self) -> Place:
+        """Where the group is, or would be. Raises UnavailableError."""
         return self._located or self._locate()
 
     def _locate(self) -> Place:
         relative = not self.group_name.startswith("/")
-        self._located = locate(self.V1, self.V2, self._path, relative=relative)
+        tree, controller = locate(self.V1, self.V2)
+        self._located = Place(tree, controller, base(tree) + self._path if relative else self._path)
         self._path = self._located.name
         return self._located
 

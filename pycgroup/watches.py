@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-import time
+from _thread import RLock
+from _weakref import ref
+from time import time
 
 from ._signals import PERHAPS
 from ._types import TYPE_CHECKING
 from .events import Watch
-from .happenings import ControlEvent, CounterEvent, PopulatedEvent, PressureEvent, StallEvent, ThresholdEvent
+from .happenings import ControlEvent, CounterEvent, PopulatedEvent, PressureEvent, StallEvent, ThresholdEvent, give
 from .stats import MEMORY_EVENTS, PRESSURE, FrozenMap, MemoryEvents
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-    from typing import Literal
+    from collections.abc import Callable, Collection
+    from typing import Any, Literal
 
 
 class ControlWatch(Watch[ControlEvent]):
@@ -26,8 +28,8 @@ class ControlWatch(Watch[ControlEvent]):
         self._file = file
         self._argument = argument
 
-    def happened(self, signals: int, text: str) -> ControlEvent:
-        return self._event(signals, text.removesuffix("\n") or None)
+    def happened(self, signals: int, text: str | None) -> ControlEvent:
+        return self._event(signals, self.now(text).removesuffix("\n") or None)
 
     def outlived(self, signals: int) -> ControlEvent | None:
         # One of the signals is the removal itself.
@@ -35,33 +37,74 @@ class ControlWatch(Watch[ControlEvent]):
 
     def _event(self, signals: int, text: str | None) -> ControlEvent:
         return ControlEvent(
-            group=self.group, time=time.time(), file=self._file, argument=self._argument, signals=signals, text=text
+            group=self.group, time=time(), file=self._file, argument=self._argument, signals=signals, text=text
         )
 
 
 class ThresholdWatch(Watch[ThresholdEvent]):
-    """A threshold on memory usage. Each signal is one crossing, and they alternate: hence the direction of each."""
+    """A threshold on memory usage. Each signal is one crossing, and they alternate: hence the direction of each.
 
-    __slots__ = ("_above", "_threshold")
+    The next event is made before it comes, so that it is with its reader as soon as can be.
+    """
+
+    __slots__ = ("_above", "_crossings", "_find", "_is_closed", "_last", "_next", "_threshold")
 
     def __init__(self, group: str, threshold: int) -> None:
         super().__init__(group)
         self._threshold = threshold
+        #: On which side usage was in the beginning, and how often it has crossed since.
         self._above = False
+        self._crossings = 0
+        self._is_closed = False
+        self._next: ThresholdEvent | None = None
+        self._last: Callable[[], ThresholdEvent | None] = _none
 
     def start(self, text: str) -> None:
         self._above = int(text) >= self._threshold
 
-    def happened(self, signals: int, text: str) -> ThresholdEvent:
-        self._above ^= signals % 2 == 1
-        return ThresholdEvent(
-            group=self.group,
-            time=time.time(),
-            threshold=self._threshold,
-            usage=int(text),
-            above=self._above,
-            crossings=signals,
-        )
+    def prepare(self) -> None:
+        self._finish()
+        self._find = self._described
+        self._next = ThresholdEvent()
+        self._last = ref(self._next)
+
+    def _finish(self) -> None:
+        last = self._last()
+        if last is not None:
+            last.look()
+
+    def happened(self, signals: int, _text: str | None) -> ThresholdEvent | None:
+        if self._next is None:
+            self.prepare()
+        event, self._next = self._next, None
+        self._crossings = total = self._crossings + signals
+        give(event, (self._find, (signals, total, time())))
+        return event
+
+    def _described(self, signals: int, total: int, at: float) -> dict[str, Any]:
+        above = self._above ^ (total % 2 == 1)
+        known = {"group": self.group, "time": at, "threshold": self._threshold, "above": above, "crossings": signals}
+        with _reading:
+            return known | {"usage": None if self._is_closed else self._usage()}
+
+    def _usage(self) -> int | None:
+        try:
+            return int(self.signal.text())
+        except OSError:
+            return None  # the group is gone by now
+
+    def close(self) -> None:
+        self._finish()
+        with _reading:
+            self._is_closed = True
+
+
+# Nobody reads a descriptor that another thread is closing.
+_reading = RLock()
+
+
+def _none() -> None:
+    """Return None, as a reference does to what is no more."""
 
 
 class PressureWatch(Watch[PressureEvent]):
@@ -74,8 +117,8 @@ class PressureWatch(Watch[PressureEvent]):
         self._level = level
         self._mode = mode
 
-    def happened(self, signals: int, _text: str) -> PressureEvent:
-        return PressureEvent(group=self.group, time=time.time(), level=self._level, mode=self._mode, signals=signals)
+    def happened(self, signals: int, _text: str | None) -> PressureEvent:
+        return PressureEvent(group=self.group, time=time(), level=self._level, mode=self._mode, signals=signals)
 
 
 class StallWatch(Watch[StallEvent]):
@@ -92,14 +135,14 @@ class StallWatch(Watch[StallEvent]):
     def start(self, text: str) -> None:
         self._total = int(PRESSURE.decode(text)[self._kind]["total"])
 
-    def happened(self, signals: int, text: str) -> StallEvent | None:
-        pressure = PRESSURE.decode(text)
+    def happened(self, signals: int, text: str | None) -> StallEvent | None:
+        pressure = PRESSURE.decode(self.now(text))
         total = int(pressure[self._kind]["total"])
         stalled = total - self._total
         if signals == PERHAPS and stalled < self._stall:
             return None
         self._total = total
-        return StallEvent(group=self.group, time=time.time(), kind=self._kind, stalled=stalled, pressure=pressure)
+        return StallEvent(group=self.group, time=time(), kind=self._kind, stalled=stalled, pressure=pressure)
 
 
 class PopulatedWatch(Watch[PopulatedEvent]):
@@ -114,11 +157,11 @@ class PopulatedWatch(Watch[PopulatedEvent]):
     def start(self, text: str) -> None:
         self._populated = _populated(text)
 
-    def happened(self, _signals: int, text: str) -> PopulatedEvent | None:
-        before, self._populated = self._populated, _populated(text)
+    def happened(self, _signals: int, text: str | None) -> PopulatedEvent | None:
+        before, self._populated = self._populated, _populated(self.now(text))
         if self._populated == before:
             return None
-        return PopulatedEvent(group=self.group, time=time.time(), populated=self._populated)
+        return PopulatedEvent(group=self.group, time=time(), populated=self._populated)
 
 
 def _populated(text: str) -> bool:
@@ -142,10 +185,10 @@ class CounterWatch(Watch[CounterEvent]):
         """Return those that were asked for and that this kernel does not have."""
         return [name for name in self._names if name not in self._counts]
 
-    def happened(self, _signals: int, text: str) -> CounterEvent | None:
-        before, now = self._counts, MEMORY_EVENTS.decode(text)
+    def happened(self, _signals: int, text: str | None) -> CounterEvent | None:
+        before, now = self._counts, MEMORY_EVENTS.decode(self.now(text))
         self._counts = now
         changes = {name: now[name] - before[name] for name in self._names or now if now[name] != before[name]}
         if not changes:
             return None
-        return CounterEvent(group=self.group, time=time.time(), changes=FrozenMap(changes), counts=now)
+        return CounterEvent(group=self.group, time=time(), changes=FrozenMap(changes), counts=now)

@@ -150,4 +150,3 @@ def test_python_m() -> None:
     done = subprocess.run([sys.executable, "-m", "pycgroup", "check"], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1)
     assert "libcgroup" in done.stdout
-

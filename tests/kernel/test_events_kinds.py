@@ -74,13 +74,42 @@ def test_each_crossing_of_a_threshold(memory: MEMORY, threshold: int | str) -> N
             up = events.wait(PATIENCE)
             assert up is not None
             assert (up.above, up.direction, up.crossings, up.threshold) == (True, "up", 1, 2 * MIB)
+            assert up.usage is not None
             assert up.usage >= 2 * MIB
             assert events.wait(0) is None
             let_go(task)
         down = events.wait(PATIENCE)
         assert down is not None
         assert (down.above, down.direction, down.crossings) == (False, "down", 1)
+        assert down.usage is not None
         assert down.usage < 2 * MIB
+
+
+@v1
+def test_usage_is_read_before_the_next_wait_and_before_the_end(memory: MEMORY) -> None:
+    with memory.threshold_events("2M") as events, holding(memory.path, 8 * MIB) as task:
+        first = events.wait(PATIENCE)
+        held(task)
+        assert events.wait(0.01) is None  # what was not looked at is read by now
+        let_go(task)
+        late = events.wait(PATIENCE)
+    assert first is not None
+    assert late is not None
+    assert first.usage is not None
+    assert late.usage is not None
+    assert first.usage > 2 * MIB > late.usage
+
+
+@v1
+def test_usage_of_a_group_that_is_gone_is_not_known(memory: MEMORY, hog: Hogs) -> None:
+    with memory.threshold_events("2M") as events:
+        assert hog.take(memory.path, 8 * MIB) == 0
+        event = events.wait(PATIENCE)
+        assert event is not None
+        memory.delete()
+        assert event.usage is None
+        assert event.threshold == 2 * MIB
+    memory.create()
 
 
 @v1

@@ -42,7 +42,7 @@ ROWS: tuple[tuple[str, frozenset[str]], ...] = tuple(
         ("L3", "freezing"),
         ("L4", "controllers"),
         ("L5", "limits owners spawn"),
-        ("L5", "ending"),
+        ("L5", "ending placed"),
         ("L5", "combined"),
         ("L5", "starting"),
         ("L5", "results worker"),

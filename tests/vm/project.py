@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).parents[2]
 SOURCES = "/src"  # in the guest
 PYTHON = "/opt/venv/bin/python"
 PIP = (PYTHON, "-m", "pip", "--quiet", "install", "--no-index")
-BUILD_INPUTS = ("pyproject.toml", "build_libcgroup.py", "spawn.c")
+BUILD_INPUTS = ("pyproject.toml", "build_libcgroup.py", "src/*")
 BUILT = (".pyc", ".so")  # made in the root
 
 
@@ -29,7 +29,8 @@ def install(release: Release) -> None:
     synchronise(listed_files(), CHECKOUT, sources)
     wanted = requirements((CHECKOUT / "pyproject.toml").read_text())
     roots.once(release.directory / "requirements", "\n".join(wanted), lambda: _install_requirements(release, wanted))
-    inputs = hashlib.sha256(b"".join((CHECKOUT / name).read_bytes() for name in BUILD_INPUTS)).hexdigest()
+    built_from = [path for pattern in BUILD_INPUTS for path in sorted(CHECKOUT.glob(pattern))]
+    inputs = hashlib.sha256(b"".join(path.read_bytes() for path in built_from)).hexdigest()
     roots.once(release.directory / "built-from", inputs, lambda: _build(release))
     release.run("chown", "-R", roots.USER, SOURCES)  # as a user's checkout is the user's
     # Compiling a module takes the emulated processor ten times as long as it takes here.

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""Placed, a group in several hierarchies at once: where it is in each, and how each controller sees it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from . import controllers
+from ._types import TYPE_CHECKING
+from .errors import GroupNotFoundError
+from .hierarchy import Place, base, here, locate
+from .limits import Limits
+from .names import group_name
+
+if TYPE_CHECKING:
+    from typing import Any, Self, TypeVar, Unpack
+
+    from .base import Controller
+    from .hierarchy import Hierarchy
+    from .limits import LimitWords
+
+    C = TypeVar("C", bound=controllers.Core)
+
+
+class Placed:
+    """A group in several hierarchies at once."""
+
+    def __init__(self, name: str, limits: Limits | None = None, **words: Unpack[LimitWords]) -> None:
+        self.limits = Limits(**words) if limits is None else limits | Limits(**words)
+        self.name = name
+        self._path = group_name(name)
+        self._places: dict[Hierarchy, str] = {}
+        self._views: dict[type[controllers.Core], Any] = {}
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """Return the group that a process is in; in each hierarchy that may be another one.
+
+        Raises NoSuchProcessError. Reads /proc/PID/cgroup.
+        """
+        return cls._at(here().directories(pid))
+
+    @classmethod
+    def current(cls) -> Self:
+        """Return the group that the calling process is in. Reads /proc/self/cgroup."""
+        return cls._at(here().directories())
+
+    @classmethod
+    def _at(cls, places: dict[Hierarchy, str]) -> Self:
+        group = cls(max((below(tree, directory) for tree, directory in places.items()), key=len, default="/"))
+        group._places = dict(places)
+        return group
+
+    def view(self, kind: type[C]) -> C:
+        """Return the group as one controller sees it, such as Cgroup.MEMORY. Raises UnavailableError."""
+        view: C | None = self._views.get(kind)
+        if view is None:
+            tree, controller = locate(kind.V1, kind.V2)
+            view = self._views[kind] = kind.at(Place(tree, controller, below(tree, self.directory(tree))))
+        return view
+
+    def has(self, kind: type[controllers.Core]) -> bool:
+        """Return whether the group is in the hierarchy of a controller."""
+        # The first that serves it is the one that counts: where none of these does, there is nothing to look up.
+        found = self.found()
+        return any(tree.serves(kind.V1, kind.V2) for tree in found) and locate(kind.V1, kind.V2)[0] in found
+
+    def directory(self, tree: Hierarchy) -> str:
+        """Return where it is in a hierarchy, or would be."""
+        if tree in self._places:
+            return self._places[tree]
+        return tree.directory(self._path if self.name.startswith("/") else base(tree) + self._path)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The directories of the group that exist."""
+        return tuple(self.found().values())
+
+    def found(self) -> dict[Hierarchy, str]:
+        """Return where it is, in each hierarchy that it is in."""
+        if not self._places:
+            everywhere = {tree: self.directory(tree) for tree in here().hierarchies}
+            self._places = {tree: directory for tree, directory in everywhere.items() if os.path.isdir(directory)}
+        return self._places
+
+    def there(self) -> dict[Hierarchy, str]:
+        """Return where the group is. Raises GroupNotFoundError if it is nowhere."""
+        if not self.found():
+            message = f"{self._label()}: it does not exist; create() makes it"
+            raise GroupNotFoundError(message, group=self._path, errno=errno.ENOENT)
+        return self._places
+
+    def views(self) -> list[Controller]:
+        """Return one view for each hierarchy that the group is in. Those of others, such as systemd's, are left out."""
+        there = self.there()
+        views = {}
+        for kind in controllers.ALL:
+            tree = next((tree for tree in there if tree.serves(kind.V1, kind.V2)), None)
+            if tree is not None and tree not in views:
+                views[tree] = self.view(kind)
+        return list(views.values())
+
+    def _label(self) -> str:
+        return f"{type(self).__name__} {self._path!r}"
+
+    def __repr__(self) -> str:
+        shown = repr(self.limits).removeprefix("Limits(").removesuffix(")")
+        state = "" if self.found() else " (does not exist)"
+        return f"<{self._label()}{' ' if shown else ''}{shown}{state}>"
+
+
+def below(tree: Hierarchy, directory: str) -> str:
+    """Return a group's path below the mount point of its hierarchy."""
+    return directory.removeprefix(tree.path) or "/"

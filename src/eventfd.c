@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* Events of cgroup v1: register an eventfd for a control file, and wait for it.
+
+   A call each: who has slept finds the caches cold, so that every further step in Python costs as much as a system
+   call. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LONGEST_PATH = 4096, BILLION = 1000000000 };
+
+static int open_in(const char *prefix, const char *file, int flags)
+{
+    char path[LONGEST_PATH];
+
+    if (snprintf(path, sizeof path, "%s%s", prefix, file) >= (int)sizeof path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    return open(path, flags | O_CLOEXEC);
+}
+
+/* Write-only, which is all that the owner of a delegated group may. */
+static int announce(const char *prefix, int event, int watched, const char *argument)
+{
+    char line[LONGEST_PATH];
+    int length = snprintf(line, sizeof line, "%d %d %s", event, watched, argument);
+    int control = open_in(prefix, "cgroup.event_control", O_WRONLY), number;
+
+    if (control < 0)
+        return -1;
+    number = write(control, line, length < (int)sizeof line ? (size_t)length : sizeof line) < 0 ? errno : 0;
+    close(control);
+    errno = number;
+    return number ? -1 : 0;
+}
+
+/* Return the eventfd and, in the upper half, the descriptor of the watched file; or a negative errno. */
+static long long pycgroup_register(const char *prefix, const char *file, const char *argument)
+{
+    int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), watched = -1, number;
+
+    if (event >= 0 && (watched = open_in(prefix, file, O_RDONLY)) >= 0 &&
+        announce(prefix, event, watched, argument) == 0)
+        return (long long)watched << 32 | event;
+    number = errno;
+    if (watched >= 0)
+        close(watched);
+    if (event >= 0)
+        close(event);
+    return -number;
+}
+
+/* Wait for so many nanoseconds, below 0 for ever, and return how often the eventfd was signalled: 0 if the time is
+   over, or somebody's signal came. It is negative where the watched file may be gone, with its group: such a file
+   polls as an error, and of one that is not kept open (-1) nobody can tell. The kernel signals the removal too, if a
+   moment later. */
+static long long pycgroup_wait(int event, int watched, long long nanoseconds)
+{
+    struct timespec limit = {nanoseconds / BILLION, nanoseconds % BILLION};
+    struct pollfd polled[] = {{event, POLLIN, 0}, {watched, 0, 0}};
+    uint64_t signals = 0;
+    int ready = ppoll(polled, 2, nanoseconds < 0 ? NULL : &limit, NULL);
+
+    if (ready > 0 && !(polled[0].revents & POLLIN))
+        ppoll(polled, 1, nanoseconds < 0 ? NULL : &limit, NULL);
+    if (read(event, &signals, sizeof signals) < 0)
+        return 0;
+    return watched < 0 || polled[1].revents & POLLERR ? -(long long)signals : (long long)signals;
+}
