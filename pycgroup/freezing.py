@@ -71,8 +71,19 @@ class Freezing(Controller):
         place, setting = self._place, type(self).state
         file = setting.file(self, place)
         watched = place.prefix + (file.beside or file.name)
+        recheck = place.hierarchy.recheck
+
+        def reached() -> bool:
+            if setting.read(self) == word:
+                return True
+            if recheck is not None:
+                # v1 asks each process once, and one that puts signals aside just then, as it waits for a server's
+                # file (9p), forgets it: ask anew, as runc does.
+                self._write_state(word)
+            return False
+
         try:
-            return _waiting.until(watched, lambda: setting.read(self) == word, timeout, place.hierarchy.recheck)
+            return _waiting.until(watched, reached, timeout, recheck)
         except OSError as cause:
             raise self._failed(cause, f"wait until it is {word}") from cause
 

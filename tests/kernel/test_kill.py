@@ -26,6 +26,7 @@ from pycgroup import (
 )
 from tests.support import machine, oracle, processes
 from tests.support.capabilities import needs
+from tests.support.hogs import bound
 
 Unique = Callable[..., str]
 EVERY = ["cpu", "cpuacct", "cpuset", "blkio", "memory", "pids", "freezer", "devices", "hugetlb", "perf_event"]
@@ -337,7 +338,7 @@ def test_freeze_gives_up_where_a_process_waits_for_memory(unique: Unique) -> Non
     """With the OOM killer off a v1 process waits for memory where the freezer cannot stop it: it stays FREEZING."""
     frozen, freezer = made("freezer", unique)
     memory, directory = made("memory", unique)
-    oracle.write("memory", memory, "memory.limit_in_bytes", str(16 << 20))
+    bound(Cgroup.MEMORY(memory), "16M")
     oracle.write("memory", memory, "memory.oom_control", "1")
     with processes.python("print('go', flush=True)\nx = b'x' * (64 << 20)", freezer, directory) as eater:
         deadline = time.monotonic() + 60
