@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,13 +135,28 @@ def qemu(mode: Mode, initramfs: Path, swap: Path, exchange: Path) -> list[str]:
     return command
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+@contextmanager
+def killing_all() -> Iterator[None]:
+    """Kill the guests that are still running where the `with` block ends early: their threads wait for them."""
+    try:
+        yield
+    finally:
+        for process in _running.copy():
+            process.kill()
+
+
 def _boot(command: list[str], timeout: float) -> bool:
     """Run QEMU to its end; return whether the time ran out. It dies with this process, even by SIGKILL."""
     with subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL) as process:
+        _running.add(process)
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
             return True
         finally:
+            _running.discard(process)
             process.kill()
     return False

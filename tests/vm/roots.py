@@ -77,8 +77,9 @@ def install_host_programs() -> None:
     """Install what the host lacks with its package manager."""
     missing = [package for program, package in HOST_PROGRAMS.items() if shutil.which(program) is None]
     if missing:
-        subprocess.run(["apt-get", "update", "--quiet=2"], check=True)
-        subprocess.run(["apt-get", "install", "--quiet=2", "--yes", "--no-install-recommends", *missing], check=True)
+        print(f"installing {' '.join(missing)}", flush=True)  # noqa: T201 - it takes a minute
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
+            subprocess.run(["apt-get", "--quiet=2", *command], stdout=subprocess.DEVNULL, check=True)
 
 
 def prepare(release: Release) -> None:
