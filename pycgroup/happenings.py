@@ -178,9 +178,10 @@ class OomEvent(Event):
     confidence         how much of it was observed: "signalled" (the notification alone), "counted" (the kernel's
                        counters or under_oom bear it out) or "named" (each victim is known)
 
-    The kernel signals before it kills, by some milliseconds on v1. The event is delivered at once; the last three are
+    On v1 the kernel signals before it kills, by some milliseconds. The event is delivered at once; the last three are
     completed when one of them is first asked for, which waits for the kernel's counter for up to a quarter of a
-    second, or when the next event comes, or when the subscription is closed.
+    second, or when the next event comes, or when the subscription is closed. On v2 the event is that a kill was
+    counted; what the kernel counts as an OOM without a kill adds to `ooms` of the next (counter_events tells of each).
     """
 
     __slots__ = ("_complete", "_outcome")

@@ -54,11 +54,16 @@ class Members(View):
     def attach_thread(self, tid: int | None = None) -> None:
         """Move one thread into the group, by default the calling one; on v2 that takes a threaded group.
 
-        `tid` is a kernel's thread id, as threading.get_native_id() gives it. Raises as attach() does. By
-        cgroup_attach_task and cgroup_attach_task_pid of libcgroup.
+        `tid` is a kernel's thread id, as threading.get_native_id() gives it. Raises as attach() does. On v1 by
+        cgroup_attach_task and cgroup_attach_task_pid of libcgroup, on v2 the kernel's `cgroup.threads`.
         """
-        place = self._place
-        _native.attach_thread(place.name, place.controller, _checked(tid, "thread"))
+        place, tid = self._place, _checked(tid, "thread")
+        if place.hierarchy.by_libcgroup:
+            _native.attach_thread(place.name, place.controller, tid)
+        else:
+            # On v2 libcgroup moves the whole process where the group is not threaded, and of the freezer and perf_event
+            # it says that they are not mounted.
+            self._write_id(place.prefix + place.hierarchy.threads_file, tid, "thread")
 
     def detach(self, pid: int | None = None) -> None:
         """Move a process back to where it was before attach(), or to the root where that is not known or gone.
@@ -78,10 +83,14 @@ class Members(View):
     def _write_pid(self, directory: str, pid: int | None) -> None:
         own = pid is None and _tasks.single_threaded()
         file = self._place.hierarchy.own_task_file if own else "cgroup.procs"
+        self._write_id(f"{directory}/{file}", pid, "process")
+
+    def _write_id(self, path: str, number: int | None, kind: str) -> None:
         try:
-            _kernfs.write(f"{directory}/{file}", str(pid or 0))
+            _kernfs.write(path, str(number or 0))
         except OSError as cause:
-            attempt = f"move {'this process' if pid is None else f'process {pid}'} to {directory}"
+            who = f"this {kind}" if number is None else f"{kind} {number}"
+            attempt = f"move {who} to {os.path.dirname(path)}"
             raise self._failed(cause, attempt, _REFUSED.get(cause.errno or 0, "")) from cause
 
     def _leave(self) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Out of memory: from a signal to an OomEvent that says how many were killed, and who.
+"""What an OOM signal means: how many were killed, who, and what the group was using.
 
 On v1 the kernel signals an OOM, then picks and kills a process, and only then counts the kill: some milliseconds lie
-between. Hence an event is delivered open, and closed when it is asked, when the next one comes, or at the end.
+between. Hence an event is delivered open, and closed when it is asked, when the next one comes, or at the end. On v2 it
+is the count of the kills that tells, so that each event is whole when it comes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ._types import TYPE_CHECKING
 from .errors import CgroupError, GroupNotFoundError
 from .events import Watch
 from .happenings import OomEvent
-from .stats import OOM_CONTROL
+from .stats import OOM_CONTROL, OomControl
 from .victims import kernel_log
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from .happenings import Victim
     from .settings import Declaration, Holder
-    from .stats import OomControl
 
 # How long a kill may take to be counted after the signal, in seconds: on a busy machine a hundred times the usual.
 _PATIENCE = 0.25
@@ -38,51 +38,32 @@ _settling = RLock()
 
 
 class OomWatch(Watch[OomEvent]):
-    """OOM of a memory group, on either version: v2's `memory.events` counts OOMs, v1 signals each."""
+    """What both versions have in common: the figures of an event, and whom the kernel killed."""
 
-    __slots__ = ("_below", "_killed", "_logged", "_ooms", "_open", "_owner", "_unnamed")
+    __slots__ = ("_killed", "_logged", "_owner", "_unnamed")
 
     def __init__(self, group: str, owner: Holder) -> None:
-        self.group = group
+        super().__init__(group)
         self._owner = owner
-        #: Kills that have been told, OOMs likewise, kills in the groups below that v1 counts there alone, and how far
-        #: the kernel log was read.
-        self._killed = self._ooms = self._below = self._logged = 0
-        self._open: OomEvent | None = None
+        #: Kills that have been told, and how far the kernel log was read.
+        self._killed = self._logged = 0
         #: Closed events whose victims are still to be looked up, with their kills and the most victims that they have:
         #: reading the log takes longer than delivering the next event.
         self._unnamed: tuple[tuple[OomEvent, int, int | None], ...] = ()
 
-    def start(self, text: str) -> None:
-        if text != _FRESH:
-            control = OOM_CONTROL.decode(text)
-            self._killed, self._ooms = _kills(control), control.get("oom", 0)
-        if "oom " not in text:
-            self._below = _killed_under(self._owner._place.directory)
+    def start(self, _text: str) -> None:
         log = kernel_log()
         self._logged = log.position() if log is not None else 0
 
-    def happened(self, signals: int, text: str | None) -> OomEvent | None:
-        control = OOM_CONTROL.decode(self.now(text))
-        with _settling:
-            ooms = control.get("oom", self._ooms + signals) - self._ooms
-            if self._open is not None and (ooms > 0 or self._is_counted(self._open, control)):
-                self._close(self._open, control, next_came=True)
-            if ooms <= 0 and (self._open is not None or _kills(control) <= self._killed):
-                return None  # on v2 the kill, or another counter, of the event before
-            self._ooms = control.get("oom", 0)
-            return self._opened(max(0, ooms), control)
-
-    def _opened(self, ooms: int, control: OomControl) -> OomEvent:
-        event = self._event(
-            ooms=ooms, under_oom=control.under_oom, oom_kill_disable=control.oom_kill_disable, **self._figures()
+    def _event(self, ooms: int, control: OomControl, figures: dict[str, Any]) -> OomEvent:
+        return OomEvent(
+            group=self.group,
+            time=time.time(),
+            ooms=ooms,
+            under_oom=control.under_oom,
+            oom_kill_disable=control.oom_kill_disable,
+            **figures,
         )
-        event.complete_by(lambda: self._complete(event))
-        self._open = event
-        return event
-
-    def _event(self, **values: Any) -> OomEvent:
-        return OomEvent(group=self.group, time=time.time(), **values)
 
     def _figures(self) -> dict[str, Any]:
         return {name: self._figure(setting) for name, setting in _FIGURES.items()}
@@ -97,55 +78,11 @@ class OomWatch(Watch[OomEvent]):
         declared: Declaration[Any, Any] = getattr(type(self._owner), setting)
         return declared.read(self._owner)  # not the attribute, which may be staged
 
-    def _complete(self, event: OomEvent) -> None:
-        """Wait until the kernel has counted what it killed, and close the event."""
-        deadline, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
-        while self._open is event:
-            control = self._control()
-            if control is None or self._is_counted(event, control) or time.monotonic() > deadline:
-                with _settling:
-                    if self._open is event:
-                        self._close(event, control)
-                return
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    def _control(self) -> OomControl | None:
-        try:
-            control: OomControl = self._read("oom_control")
-        except GroupNotFoundError:
-            return None
-        return control
-
-    def _is_counted(self, event: OomEvent, control: OomControl) -> bool:
-        return control.oom_kill_disable or self._new_kills(control) >= max(1, event.ooms)
-
-    def _new_kills(self, control: OomControl) -> int:
-        return max(0, _kills(control) - self._killed) + max(0, self._killed_below(control) - self._below)
-
-    def _killed_below(self, control: OomControl) -> int:
-        """Return how many were killed in the groups below, where the group's own counter leaves them out (v1)."""
-        if "oom" in control:
-            return 0
-        return _killed_under(self._owner._place.directory)
-
-    def _close(self, event: OomEvent, control: OomControl | None, *, next_came: bool = False) -> None:
-        """Count what became of an event. Where the next one has come already, the kills of that are left to it."""
-        self._open = None
-        kills: int = 0
-        most: int | None = None
-        if control is not None:
-            before, self._below = self._below, self._killed_below(control)
-            below = max(0, self._below - before)
-            own = max(0, _kills(control) - self._killed)
-            if next_came and "oom" not in control:
-                own = min(own, max(1, event.ooms))
-            self._killed += own
-            # The log may be ahead of the counters: what it has beyond them is left to the next event.
-            kills = most = own + below
+    def _closed(self, event: OomEvent, kills: int, most: int | None, *, name: bool) -> None:
+        """Note how many were killed, and look up who they were: now, or when somebody asks."""
         event.complete_by(self._name)
         self._unnamed += ((event, kills, most),)
-        if not next_came or len(self._unnamed) > _MOST_UNNAMED:
+        if name or len(self._unnamed) > _MOST_UNNAMED:
             self._name()
 
     def _name(self) -> None:
@@ -170,24 +107,125 @@ class OomWatch(Watch[OomEvent]):
         return place.hierarchy.root.rstrip("/") + path
 
     def outlived(self, signals: int) -> OomEvent | None:
-        """Tell OOMs from the removal, which signals once on v1: by the number of signals, and by the kernel log."""
+        """Tell OOMs from the removal, which signals once: by the number of signals, and by the kernel log."""
         with _settling:
-            if self._open is not None:
-                self._close(self._open, None)
             self._name()
             victims = self._victims(0, None)
             ooms = max(signals - 1, 1 if victims else 0)
             if not ooms:
                 return None
-            unknown = dict.fromkeys(_FIGURES)
-            event = self._event(ooms=ooms, under_oom=False, oom_kill_disable=False, **unknown)
+            event = self._event(ooms, OomControl({}), dict.fromkeys(_FIGURES))
             event.settle(len(victims), victims, _confidence(event, len(victims), len(victims)))
             return event
 
     def close(self) -> None:
+        self._name()
+
+
+class CountedOom(OomWatch):
+    """v2: `memory.events` counts OOMs and, a moment later, kills.
+
+    An event is that kills were counted. The kernel counts more OOMs than it kills for: a task that asks again while the
+    victim dies is one more.
+    """
+
+    __slots__ = ("_ooms",)
+
+    def start(self, text: str) -> None:
+        super().start(text)
+        control = OOM_CONTROL.decode(text)
+        self._killed, self._ooms = _kills(control), control["oom"]
+
+    def happened(self, _signals: int, text: str | None) -> OomEvent | None:
+        control = OOM_CONTROL.decode(self.now(text))
+        with _settling:
+            kills = _kills(control) - self._killed
+            if kills <= 0:
+                return None  # another counter
+            event = self._event(control["oom"] - self._ooms, control, self._figures())
+            self._killed, self._ooms = _kills(control), control["oom"]
+            self._closed(event, kills, kills, name=False)
+            return event
+
+
+class SignalledOom(OomWatch):
+    """v1: each signal is an OOM, and `memory.oom_control` counts the kills."""
+
+    __slots__ = ("_below", "_open")
+
+    def __init__(self, group: str, owner: Holder) -> None:
+        super().__init__(group, owner)
+        #: Kills in the groups below that the group's own counter leaves out.
+        self._below = 0
+        self._open: OomEvent | None = None
+
+    def start(self, text: str) -> None:
+        super().start(text)
+        if text != _FRESH:
+            self._killed = _kills(OOM_CONTROL.decode(text))
+        self._below = self._killed_below()
+
+    def happened(self, signals: int, text: str | None) -> OomEvent:
+        control = OOM_CONTROL.decode(self.now(text))
+        with _settling:
+            if self._open is not None:
+                self._close(self._open, control, next_came=True)
+            self._open = event = self._event(signals, control, self._figures())
+            event.complete_by(lambda: self._complete(event))
+            return event
+
+    def _complete(self, event: OomEvent) -> None:
+        """Wait until the kernel has counted what it killed, and close the event."""
+        deadline, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
+        while self._open is event:
+            control = self._control()
+            if control is None or self._is_counted(event, control) or time.monotonic() > deadline:
+                with _settling:
+                    if self._open is event:
+                        self._close(event, control)
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _control(self) -> OomControl | None:
+        try:
+            control: OomControl = self._read("oom_control")
+        except GroupNotFoundError:
+            return None
+        return control
+
+    def _is_counted(self, event: OomEvent, control: OomControl) -> bool:
+        kills = max(0, _kills(control) - self._killed) + max(0, self._killed_below() - self._below)
+        return control.oom_kill_disable or kills >= max(1, event.ooms)
+
+    def _killed_below(self) -> int:
+        return _killed_under(self._owner._place.directory)
+
+    def _close(self, event: OomEvent, control: OomControl | None, *, next_came: bool = False) -> None:
+        """Count what became of an event. Where the next one has come already, the kills of that are left to it."""
+        self._open = None
+        kills: int = 0
+        most: int | None = None
+        if control is not None:
+            before, self._below = self._below, self._killed_below()
+            own = max(0, _kills(control) - self._killed)
+            if next_came:
+                own = min(own, max(1, event.ooms))
+            self._killed += own
+            # The log may be ahead of the counters: what it has beyond them is left to the next event.
+            kills = most = own + max(0, self._below - before)
+        self._closed(event, kills, most, name=not next_came)
+
+    def outlived(self, signals: int) -> OomEvent | None:
+        with _settling:
+            if self._open is not None:
+                self._close(self._open, None)
+            return super().outlived(signals)
+
+    def close(self) -> None:
         if (event := self._open) is not None:
             self._complete(event)
-        self._name()
+        super().close()
 
 
 def _kills(control: OomControl) -> int:

@@ -13,7 +13,7 @@ from .codecs import UNLIMITED, refuse, size
 from .errors import InvalidValueError, UnavailableError, UnsupportedSettingError
 from .events import Subscription
 from .hierarchy import CORE, here
-from .oom import OomWatch
+from .oom import CountedOom, SignalledOom
 from .watches import ControlWatch, CounterWatch, PopulatedWatch, PressureWatch, StallWatch, ThresholdWatch
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def _failed(group: Holder, cause: OSError, file: str, value: object = None, hint
 
 def oom_by_eventfd(group: Holder) -> Subscription[OomEvent]:
     """Subscribe to the group's running out of memory: `memory.oom_control`. Raises GroupNotFoundError."""
-    return _by_eventfd(group, "memory.oom_control", "", OomWatch(group._path, group))
+    return _by_eventfd(group, "memory.oom_control", "", SignalledOom(group._path, group))
 
 
 def oom_by_counters(group: Holder) -> Subscription[OomEvent]:
     """Subscribe to the group's running out of memory: `memory.events`. Raises GroupNotFoundError."""
-    return _by_changes(group, "memory.events", OomWatch(group._path, group))
+    return _by_changes(group, "memory.events", CountedOom(group._path, group))
 
 
 def threshold_by_eventfd(group: Holder, threshold: int | str, *, memsw: bool = False) -> Subscription[ThresholdEvent]:

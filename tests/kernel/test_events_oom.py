@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -76,11 +77,15 @@ def test_a_kill_is_one_event(memory: MEMORY, hog: Hogs) -> None:
 
 @needs("kernel-log")
 def test_the_victim_is_named(memory: MEMORY, hog: Hogs) -> None:
+    deadline = time.monotonic() + PATIENCE
     with memory.oom_events() as events:
         pid = hog.be_killed(memory.path)
         event = soon(events.wait(PATIENCE))
-        if event.confidence == "counted":
-            pytest.skip("the kernel log leaves victims' groups out: too many were killed in the last seconds")
+        # The kernel logs the groups of ten victims in five seconds; earlier tests may have had theirs.
+        while event.confidence == "counted":
+            assert time.monotonic() < deadline
+            pid = hog.be_killed(memory.path)
+            event = soon(events.wait(PATIENCE))
         (victim,) = event.victims
         assert victim.pid == pid
         assert victim.name.startswith("python")
