@@ -17,7 +17,7 @@ from pycgroup.proclist import listed
 from tests.support.capabilities import needs
 from tests.support.hogs import MIB, PATIENCE, bound, held, hogs, holding
 
-pytestmark = [needs("memory"), needs("root")]
+pytestmark = needs("memory")
 Unique = Callable[..., str]
 ROOT = Path(__file__).parents[2]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pycgroup.events import Subscription
     from pycgroup.happenings import OomEvent
 
-pytestmark = [needs("memory"), needs("root")]
+pytestmark = needs("memory")
 Unique = Callable[..., str]
 OTHER_FILES = 200  # that the test run itself has open
 

@@ -16,7 +16,7 @@ from pycgroup import Cgroup, GroupNotFoundError
 from tests.support.capabilities import needs
 from tests.support.whereabouts import LOOK, outside
 
-pytestmark = [needs("root"), needs("memory"), needs("pids")]
+pytestmark = [needs("memory"), needs("pids")]
 
 
 def in_group(check: Callable[[Cgroup], Coroutine[Any, Any, None]]) -> None:

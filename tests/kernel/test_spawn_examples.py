@@ -12,7 +12,7 @@ from tests.support import examples
 from tests.support.capabilities import needs
 from tests.support.whereabouts import made_by_cgroup
 
-pytestmark = [needs("root"), needs("memory"), needs("cpu"), needs("pids")]
+pytestmark = [needs("memory"), needs("cpu"), needs("pids")]
 
 EAT = [sys.executable, "-S", "-c", "block = bytearray(200 << 20)"]
 

@@ -30,7 +30,7 @@ from pycgroup.functions import Worker
 from tests.support.capabilities import needs
 from tests.support.whereabouts import made_by_cgroup, outside
 
-pytestmark = [needs("root"), needs("memory"), needs("pids")]
+pytestmark = [needs("memory"), needs("pids")]
 
 MIB = 1 << 20
 METHODS: tuple[Literal["spawn", "forkserver"], ...] = ("spawn", "forkserver")

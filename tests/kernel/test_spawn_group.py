@@ -32,7 +32,7 @@ from tests.support.groups import leftovers
 from tests.support.processes import NOBODY, forked, idle
 from tests.support.whereabouts import outside
 
-pytestmark = [needs("root"), needs("memory"), needs("pids")]
+pytestmark = [needs("memory"), needs("pids")]
 
 PIPE = subprocess.PIPE
 MIB = 1 << 20
@@ -109,6 +109,7 @@ def test_a_limit_that_is_refused_leaves_nothing_behind(unique: Callable[..., str
     assert _places(os.path.basename(name)) == []
 
 
+@needs("root")
 def test_what_this_user_may_not_make_leaves_nothing_behind(unique: Callable[..., str]) -> None:
     name = unique("memory", "pids")
     with pytest.raises(PermissionDeniedError):

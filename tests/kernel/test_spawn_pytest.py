@@ -18,7 +18,7 @@ from pycgroup import Cgroup, GroupBusyError, pytest_plugin
 from tests.support.capabilities import needs
 from tests.support.whereabouts import made_by_cgroup
 
-pytestmark = [needs("root"), needs("memory"), needs("pids")]
+pytestmark = [needs("memory"), needs("pids")]
 
 _numbers = itertools.count()
 
@@ -177,17 +177,20 @@ def test_fixture(cgroup): pass
 """
 
 
+@needs("root")
 def test_a_host_that_cannot_is_a_skip_with_a_reason(tmp_path: Path) -> None:
     shown, counts = run(tmp_path, MARKED, through=CANNOT)
     assert counts == {"passed": 1, "skipped": 2}, shown
     assert "this host cannot limit a test" in shown
 
 
+@needs("root")
 def test_limits_for_every_test_need_not_be_kept(tmp_path: Path) -> None:
     shown, counts = run(tmp_path, MARKED, ini="cgroup = pids=50", through=CANNOT)
     assert counts == {"passed": 1, "skipped": 2}, shown
 
 
+@needs("root")
 def test_a_host_that_cannot_is_a_failure_where_required(tmp_path: Path) -> None:
     shown, counts = run(tmp_path, MARKED, "--cgroup-require", ini="cgroup = pids=50", through=CANNOT)
     assert counts == {"errors": 3}, shown

@@ -17,7 +17,7 @@ from tests.support import machine, oracle
 from tests.support.capabilities import needs
 from tests.support.processes import NOBODY, forked
 
-pytestmark = [needs("root"), needs("pids")]
+pytestmark = needs("pids")
 
 OWNER = """
 import sys
@@ -126,6 +126,7 @@ def test_the_command(unique: Callable[..., str], capsys: pytest.CaptureFixture[s
     assert set(paths) <= {line.removeprefix("removed ") for line in capsys.readouterr().out.splitlines()}
 
 
+@needs("root")
 def test_the_command_says_why_it_cannot(unique: Callable[..., str]) -> None:
     process, _, paths = owner(unique("pids"))
     process.kill()

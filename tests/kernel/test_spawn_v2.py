@@ -18,7 +18,7 @@ from tests.support.capabilities import needs
 from tests.support.processes import NOBODY, forked
 from tests.support.whereabouts import LOOK, outside
 
-pytestmark = [needs("root"), needs("cgroup-v2")]
+pytestmark = needs("cgroup-v2")
 
 
 @pytest.fixture
@@ -53,12 +53,14 @@ def test_a_kernel_that_cannot_start_inside_is_helped_by_a_write(everywhere: dict
     assert _start_and_look(entrance) == []
 
 
+@needs("root")
 def test_another_user_starts_inside(everywhere: dict[Hierarchy, str]) -> None:
     entrance = Entrance(everywhere)
     with Popen(LOOK, entrance=entrance, user=NOBODY, stdout=subprocess.PIPE, text=True) as process:
         assert outside(process.communicate()[0], tuple(entrance.directories)) == []
 
 
+@needs("root")
 def test_a_group_that_this_user_may_not_enter(everywhere: dict[Hierarchy, str]) -> None:
     entrance = Entrance({tree: place for tree, place in everywhere.items() if tree.starts_inside})
 
