@@ -87,6 +87,10 @@ class Hierarchy:
             return None
         return self.path + path[len(self.root) :]
 
+    def logged(self, directory: str) -> str:
+        """Return the path of a group as the kernel's log and /proc have it: directory_of() the other way round."""
+        return self.root.rstrip("/") + directory.removeprefix(self.path)
+
     def serves(self, v1: str | None, v2: str | None) -> str | None:
         """Return the controller's name here, given its name on each version, or None where this does not serve it."""
         raise NotImplementedError

@@ -18,7 +18,7 @@ from .errors import CgroupError, GroupNotFoundError
 from .events import Watch
 from .happenings import OomEvent
 from .stats import OOM_CONTROL, OomControl
-from .victims import kernel_log
+from .victims import kernel_log, position
 
 if TYPE_CHECKING:
     from typing import Any
@@ -52,8 +52,7 @@ class OomWatch(Watch[OomEvent]):
         self._unnamed: tuple[tuple[OomEvent, int, int | None], ...] = ()
 
     def start(self, _text: str) -> None:
-        log = kernel_log()
-        self._logged = log.position() if log is not None else 0
+        self._logged = position()
 
     def _event(self, ooms: int, control: OomControl, figures: dict[str, Any]) -> OomEvent:
         return OomEvent(
@@ -98,13 +97,9 @@ class OomWatch(Watch[OomEvent]):
         log = kernel_log()
         if log is None:
             return ()
-        self._logged, victims = log.since(self._logged_group(), self._logged, kills, most)
-        return victims
-
-    def _logged_group(self) -> str:
         place = self._owner._place
-        path = place.directory[len(place.hierarchy.path) :]
-        return place.hierarchy.root.rstrip("/") + path
+        self._logged, victims = log.since(place.hierarchy.logged(place.directory), self._logged, kills, most)
+        return victims
 
     def outlived(self, signals: int) -> OomEvent | None:
         """Tell OOMs from the removal, which signals once: by the number of signals, and by the kernel log."""

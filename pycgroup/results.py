@@ -11,6 +11,7 @@ from typing import NamedTuple
 from . import controllers
 from ._types import TYPE_CHECKING
 from .errors import CgroupError, MemoryLimitExceeded
+from .victims import kernel_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,10 +103,13 @@ class Result(subprocess.CompletedProcess["Any"]):
         figures = ", ".join(f"{name}={getattr(self, name)!r}" for name in counted if getattr(self, name) is not None)
         return f"{super().__repr__().removesuffix(')')}, {figures})"
 
-    def check(self, group: Combined, pid: int) -> None:
-        """Raise MemoryLimitExceeded for an OOM kill, CalledProcessError for another failure."""
+    def check(self, group: Combined, pid: int, logged: int) -> None:
+        """Raise MemoryLimitExceeded for an OOM kill, CalledProcessError for another failure.
+
+        `logged` is how far the kernel log was read when the program was started.
+        """
         if self.oom_killed:
-            raise exceeded(group, self, pid)
+            raise _exceeded(group, self, _killed(group, self, pid, logged))
         self.check_returncode()
 
 
@@ -113,15 +117,22 @@ def _since(before: Any, after: Any) -> Any:
     return after if before is None or after is None else after - before
 
 
-def exceeded(group: Combined, result: Result, pid: int) -> MemoryLimitExceeded:
-    """Return the exception for an OOM kill in a group, with what is known of it."""
-    limit = _counted(group, controllers.MEMORY, lambda memory: memory.limit_in_bytes)
-    itself = result.returncode == -signal.SIGKILL
+def _killed(group: Combined, result: Result, pid: int, logged: int) -> str | None:
+    """Return who was killed: as the kernel log says where it can be read, else the program itself, if it was."""
+    log = kernel_log()
+    if log is not None:
+        place = group.view(controllers.MEMORY)._place
+        _, victims = log.since(place.hierarchy.logged(place.directory), logged, 1, None)
+        if victims:
+            return ", ".join(f"{victim.pid} ({victim.name})" for victim in victims)
+    if result.returncode != -signal.SIGKILL:
+        return None
     name = result.args if isinstance(result.args, str | bytes | os.PathLike) else result.args[0]
-    victim = f"{pid} ({os.path.basename(os.fsdecode(name).split()[0])})" if itself else None
-    message = (
-        f"the kernel killed {victim or 'a process'} of the group {group.name} for want of memory: "
-        f"limit {limit} bytes, peak {result.memory_peak} bytes"
-    )
-    peak = result.memory_peak
+    return f"{pid} ({os.path.basename(os.fsdecode(name).split()[0])})"
+
+
+def _exceeded(group: Combined, result: Result, victim: str | None) -> MemoryLimitExceeded:
+    limit, peak = _counted(group, controllers.MEMORY, lambda memory: memory.limit_in_bytes), result.memory_peak
+    figures = f"limit {limit} bytes, peak {peak} bytes"
+    message = f"the kernel killed {victim or 'a process'} of the group {group.name} for want of memory: {figures}"
     return MemoryLimitExceeded(message, limit=limit, peak=peak, victim=victim, result=result, group=group.name)

@@ -8,6 +8,7 @@ import time
 
 from ._types import TYPE_CHECKING
 from .results import Counts, Result
+from .victims import position
 
 if TYPE_CHECKING:
     from typing import Any
@@ -28,13 +29,14 @@ def run(
     """Do what Cgroup.run() says."""
     _streams(options, data, capture_output=capture_output)
     before = None if group.is_fresh else Counts(group)
+    logged = position() if check else 0
     began = time.monotonic()
     with group.popen(*given, **options) as process:
         output, errors = _waited(group, process, data, timeout)
     done = (process.args, process.returncode, output, errors)
     result = Result(done, before, Counts(group), time.monotonic() - began, process.cpu_time)
     if check:
-        result.check(group, process.pid)
+        result.check(group, process.pid, logged)
     return result
 
 

@@ -130,6 +130,12 @@ def kernel_log() -> KernelLog | None:
     return _shared
 
 
+def position() -> int:
+    """Return the number of the last kill that the log tells of; 0 where it cannot be read."""
+    log = kernel_log()
+    return 0 if log is None else log.position()
+
+
 def _in_child() -> None:
     """Have a forked child open the log anew: it would take its parent's records."""
     global _shared, _tried

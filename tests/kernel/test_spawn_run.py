@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from pycgroup import Cgroup, MemoryLimitExceeded
 from tests.support import oracle
 from tests.support.capabilities import needs
+from tests.support.hogs import PATIENCE
 
 pytestmark = [needs("memory"), needs("cpuacct")]
 
@@ -63,6 +66,19 @@ def test_check_raises_for_an_oom_kill(unique: Callable[..., str]) -> None:
     assert isinstance(error, MemoryError)
     again = pickle.loads(pickle.dumps(error))
     assert (again.limit, again.victim, again.result.oom_killed) == (error.limit, error.victim, True)
+
+
+@needs("kernel-log")
+def test_a_victim_below_the_program_is_named() -> None:
+    deadline, victim = time.monotonic() + PATIENCE, None
+    while victim is None:  # the kernel logs ten victims in five seconds, and earlier tests may have had theirs
+        assert time.monotonic() < deadline
+        with Cgroup(memory="32M", swap=0) as group, pytest.raises(MemoryLimitExceeded) as caught:
+            group.run(["sh", "-c", '"$@" || exit 5', "sh", *EAT], stderr=subprocess.DEVNULL, check=True)
+        assert caught.value.result.returncode == 5
+        victim = caught.value.victim
+    assert re.fullmatch(r"\d+ \(python.*\)", victim)
+    assert victim in str(caught.value)
 
 
 def test_check_raises_for_another_failure() -> None:
