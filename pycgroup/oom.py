@@ -49,7 +49,7 @@ class OomWatch(Watch[OomEvent]):
         self._killed = self._logged = 0
         #: Closed events whose victims are still to be looked up, with their kills and the most victims that they have:
         #: reading the log takes longer than delivering the next event.
-        self._unnamed: tuple[tuple[OomEvent, int, int | None], ...] = ()
+        self._unnamed: tuple[tuple[OomEvent, int, int], ...] = ()
 
     def start(self, _text: str) -> None:
         self._logged = position()
@@ -77,7 +77,7 @@ class OomWatch(Watch[OomEvent]):
         declared: Declaration[Any, Any] = getattr(type(self._owner), setting)
         return declared.read(self._owner)  # not the attribute, which may be staged
 
-    def _closed(self, event: OomEvent, kills: int, most: int | None, *, name: bool) -> None:
+    def _closed(self, event: OomEvent, kills: int, most: int, *, name: bool) -> None:
         """Note how many were killed, and look up who they were: now, or when somebody asks."""
         event.complete_by(self._name)
         self._unnamed += ((event, kills, most),)
@@ -101,17 +101,11 @@ class OomWatch(Watch[OomEvent]):
         self._logged, victims = log.since(place.hierarchy.logged(place.directory), self._logged, kills, most)
         return victims
 
-    def outlived(self, signals: int) -> OomEvent | None:
-        """Tell OOMs from the removal, which signals once: by the number of signals, and by the kernel log."""
-        with _settling:
-            self._name()
-            victims = self._victims(0, None)
-            ooms = max(signals - 1, 1 if victims else 0)
-            if not ooms:
-                return None
-            event = self._event(ooms, OomControl({}), dict.fromkeys(_FIGURES))
-            event.settle(len(victims), victims, _confidence(event, len(victims), len(victims)))
-            return event
+    def _last_event(self, ooms: int, victims: tuple[Victim, ...]) -> OomEvent:
+        """Return what had happened when the group went away, of which nothing can be read any more."""
+        event = self._event(ooms, OomControl({}), dict.fromkeys(_FIGURES))
+        event.settle(len(victims), victims, _confidence(event, len(victims), len(victims)))
+        return event
 
     def close(self) -> None:
         self._name()
@@ -141,6 +135,13 @@ class CountedOom(OomWatch):
             self._killed, self._ooms = _kills(control), control["oom"]
             self._closed(event, kills, kills, name=False)
             return event
+
+    def outlived(self, _signals: int) -> OomEvent | None:
+        with _settling:
+            self._name()
+            # The kills in a group that was made since have the same path in the log.
+            victims = () if os.path.isdir(self._owner._place.directory) else self._victims(0, None)
+            return self._last_event(len(victims), victims) if victims else None
 
 
 class SignalledOom(OomWatch):
@@ -199,8 +200,7 @@ class SignalledOom(OomWatch):
     def _close(self, event: OomEvent, control: OomControl | None, *, next_came: bool = False) -> None:
         """Count what became of an event. Where the next one has come already, the kills of that are left to it."""
         self._open = None
-        kills: int = 0
-        most: int | None = None
+        kills, most = 0, event.ooms
         if control is not None:
             before, self._below = self._below, self._killed_below()
             own = max(0, _kills(control) - self._killed)
@@ -215,7 +215,8 @@ class SignalledOom(OomWatch):
         with _settling:
             if self._open is not None:
                 self._close(self._open, None)
-            return super().outlived(signals)
+            ooms = signals - 1  # the removal is signalled once
+            return self._last_event(ooms, self._victims(0, ooms)) if ooms else None
 
     def close(self) -> None:
         if (event := self._open) is not None:

@@ -70,15 +70,18 @@ def test_check_raises_for_an_oom_kill(unique: Callable[..., str]) -> None:
 
 @needs("kernel-log")
 def test_a_victim_below_the_program_is_named() -> None:
-    deadline, victim = time.monotonic() + PATIENCE, None
-    while victim is None:  # the kernel logs ten victims in five seconds, and earlier tests may have had theirs
-        assert time.monotonic() < deadline
+    def exceeded() -> MemoryLimitExceeded:
         with Cgroup(memory="32M", swap=0) as group, pytest.raises(MemoryLimitExceeded) as caught:
             group.run(["sh", "-c", '"$@" || exit 5', "sh", *EAT], stderr=subprocess.DEVNULL, check=True)
-        assert caught.value.result.returncode == 5
-        victim = caught.value.victim
-    assert re.fullmatch(r"\d+ \(python.*\)", victim)
-    assert victim in str(caught.value)
+        return caught.value
+
+    deadline, error = time.monotonic() + PATIENCE, exceeded()
+    while error.victim is None:  # the kernel logs ten victims in five seconds, and earlier tests may have had theirs
+        assert time.monotonic() < deadline
+        error = exceeded()
+    assert error.result.returncode == 5
+    assert re.fullmatch(r"\d+ \(python.*\)", error.victim)
+    assert error.victim in str(error)
 
 
 def test_check_raises_for_another_failure() -> None:
