@@ -16,7 +16,7 @@ from pycgroup import UNLIMITED, Cgroup, GroupNotFoundError, GroupRemovedError, U
 from pycgroup.stats import OomControl
 from tests.support import oracle
 from tests.support.capabilities import needs
-from tests.support.hogs import MIB, PATIENCE, Hogs, held, hogs, holding
+from tests.support.hogs import MIB, PATIENCE, Hogs, held, hogs, holding, next_kill, no_kill_is_left
 
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
@@ -72,7 +72,7 @@ def test_a_kill_is_one_event(memory: MEMORY, hog: Hogs) -> None:
         assert not event.under_oom
         assert not event.oom_kill_disable
         assert event.confidence in ("counted", "named")
-        assert events.wait(0) is None
+        assert no_kill_is_left(events)
 
 
 @needs("kernel-log")
@@ -85,7 +85,7 @@ def test_the_victim_is_named(memory: MEMORY, hog: Hogs) -> None:
         while event.confidence == "counted":
             assert time.monotonic() < deadline
             pid = hog.be_killed(memory.path)
-            event = soon(events.wait(PATIENCE))
+            event = next_kill(events)
         (victim,) = event.victims
         assert victim.pid == pid
         assert victim.name.startswith("python")
@@ -161,7 +161,7 @@ def test_killer_on_as_oom_notify(memory: MEMORY, hog: Hogs) -> None:
         limit(memory, "1M")
         hog.be_killed(memory.path)
         assert soon(events.wait(PATIENCE)).kills == 1
-        assert events.wait(0) is None
+        assert no_kill_is_left(events)
 
 
 @needs("memory", version=1)
@@ -238,7 +238,7 @@ def test_an_oom_before_the_removal_is_told_first(memory: MEMORY, hog: Hogs) -> N
         while signals(events.fileno()) < 2:
             pass  # until the kernel has signalled the removal too
         (event,) = events
-        assert event.ooms == 1
+        assert event.ooms >= 1
         assert event.confidence in ("signalled", "named")
         assert event.usage is None
         with pytest.raises(GroupRemovedError):
@@ -276,7 +276,7 @@ def test_registration_as_in_mruby(memory: MEMORY, hog: Hogs) -> None:
     with memory.oom_events() as events:
         for _ in range(3):
             hog.be_killed(memory.path)
-        assert os.eventfd_read(eventfd) == soon(events.wait(PATIENCE)).ooms == 3
+        assert os.eventfd_read(eventfd) == soon(events.wait(PATIENCE)).ooms >= 3
     os.close(eventfd)
 
 

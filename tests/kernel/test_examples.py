@@ -108,7 +108,7 @@ def test_cpu_shares_follow_the_quota(unique: Unique) -> None:
     assert shares[30] < AT_MOST[30]
     assert shares[10] < AT_MOST[10]
     assert 1.5 < shares[30] / shares[10] < 6
-    assert 0 < stopped[30] == stopped[100] < stopped[10]
+    assert 0 < stopped[30] <= stopped[100] <= stopped[30] + 1 < stopped[10]  # the last period is counted when it ends
     assert not oracle.exists("cpu", group)
 
 

@@ -231,7 +231,8 @@ def test_of_a_process(unique: Callable[..., str]) -> None:
     with Cgroup(unique("memory", "pids"), memory="64M", pids=7) as group, group.popen(["cat"], stdin=PIPE) as process:
         there = Cgroup.of(process.pid)
         assert there.pids.max == 7
-        assert there.memory["memory.stat"] == group.memory["memory.stat"]
+        assert there.memory.path == group.memory.path
+        assert there.memory.limit_in_bytes == 64 << 20
         assert set(group.paths) <= set(there.paths)
         process.communicate()
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pycgroup.events import Subscription
+    from pycgroup.happenings import OomEvent
 
 KILLED = -9
 MIB = 1 << 20
@@ -119,3 +124,19 @@ def bound(memory: Any, size: str) -> None:
     """Limit a group's memory, with no swap beyond it: where there is swap, nobody would be killed."""
     swap = {"memsw_limit_in_bytes": size} if hasattr(memory, "memsw_limit_in_bytes") else {}
     memory.modify(limit_in_bytes=size, **swap)
+
+
+def next_kill(events: Subscription[OomEvent]) -> OomEvent:
+    """Wait for the event of a kill: since Linux 5.16 the victim may signal once more on v1, as it dies."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        event = events.wait(PATIENCE)
+        assert event is not None, "no event came"
+        if event.kills:
+            return event
+    raise AssertionError("no event of a kill came")
+
+
+def no_kill_is_left(events: Subscription[OomEvent]) -> bool:
+    """Tell whether no event of a kill is left to be taken."""
+    return not any(event.kills for event in iter(lambda: events.wait(0), None))
