@@ -16,7 +16,7 @@ from .errors import (
     InvalidNameError,
     InvalidValueError,
 )
-from .hierarchy import here
+from .hosts import here
 from .members import Members
 from .settings import Setting, apply
 

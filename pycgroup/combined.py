@@ -16,7 +16,7 @@ from .errors import (
     PermissionDeniedError,
     UnavailableError,
 )
-from .hierarchy import here
+from .hosts import here
 from .placed import Placed
 from .settings import apply
 

@@ -9,10 +9,12 @@ import uuid
 from . import _kernfs, _systemd, subtrees
 from ._types import TYPE_CHECKING
 from .errors import CgroupError, PermissionDeniedError, UnavailableError
-from .hierarchy import CORE, base, here
+from .hierarchy import CORE
+from .hosts import base, here
 
 if TYPE_CHECKING:
-    from .hierarchy import Hierarchy, Host
+    from .hierarchy import Hierarchy
+    from .hosts import Host
 
 #: The group that the process is put into at the top of its subtree.
 LEAF = "leaf"

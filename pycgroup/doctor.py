@@ -13,13 +13,13 @@ from . import _native, remedies
 from .controllers import ALL, FREEZER, MEMORY, PIDS
 from .delegation import delegated
 from .errors import CgroupError, UnavailableError, UnsupportedSettingError
-from .hierarchy import base, here
+from .hosts import base, here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .base import Controller
-    from .hierarchy import Host
+    from .hosts import Host
 
 MIB = 1 << 20
 _LIMIT = 24 * MIB

@@ -10,7 +10,7 @@ from . import _tasks, _waiting
 from ._types import TYPE_CHECKING
 from .base import Controller
 from .errors import GroupBusyError
-from .hierarchy import here
+from .hosts import here
 
 if TYPE_CHECKING:
     from .settings import Setting

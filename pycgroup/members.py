@@ -9,7 +9,7 @@ import os
 from . import _kernfs, _native, _ownership, _tasks
 from ._types import TYPE_CHECKING
 from .errors import CgroupError, GroupBusyError, GroupNotFoundError, InvalidValueError
-from .hierarchy import here
+from .hosts import here
 from .view import View
 
 if TYPE_CHECKING:

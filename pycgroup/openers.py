@@ -12,7 +12,8 @@ from ._types import TYPE_CHECKING, T
 from .codecs import UNLIMITED, refuse, size
 from .errors import InvalidValueError, UnavailableError, UnsupportedSettingError
 from .events import Subscription
-from .hierarchy import CORE, here
+from .hierarchy import CORE
+from .hosts import here
 from .oom import CountedOom, SignalledOom
 from .watches import ControlWatch, CounterWatch, PopulatedWatch, PressureWatch, StallWatch, ThresholdWatch
 

@@ -13,7 +13,7 @@ import itertools
 import os
 
 from ._types import TYPE_CHECKING
-from .hierarchy import here
+from .hosts import here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

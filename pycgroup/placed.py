@@ -9,7 +9,8 @@ import os
 from . import controllers
 from ._types import TYPE_CHECKING
 from .errors import GroupNotFoundError
-from .hierarchy import Place, base, here, locate
+from .hierarchy import Place
+from .hosts import base, here, locate
 from .limits import Limits
 from .names import group_name
 

@@ -12,7 +12,8 @@ from .hierarchy import CORE
 
 if TYPE_CHECKING:
     from .errors import CgroupError
-    from .hierarchy import Hierarchy, Host
+    from .hierarchy import Hierarchy
+    from .hosts import Host
 
 _RUNS_SYSTEMD = "/run/systemd/system"
 _MOUNT = "mount -t cgroup2 none /sys/fs/cgroup"

@@ -9,7 +9,8 @@ from . import names
 from ._types import TYPE_CHECKING
 from .codecs import RAW, shown
 from .errors import CgroupError, ReadOnlySettingError, UnsupportedSettingError
-from .hierarchy import Place, base, locate
+from .hierarchy import Place
+from .hosts import base, locate
 from .settings import Declaration, Setting
 from .sources import EventSource
 

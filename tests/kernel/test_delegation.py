@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pycgroup import Cgroup, UnavailableError, delegation, hierarchy, subtrees
+from pycgroup import Cgroup, UnavailableError, delegation, hosts, subtrees
 from tests.support import examples, machine, oracle, processes
 from tests.support.capabilities import needs
 
@@ -33,13 +33,13 @@ exec unshare --cgroup --mount --propagation private sh -c '
 
 LOOK = """
 import json, os
-from pycgroup import Cgroup, hierarchy
-tree, _ = hierarchy.here().serving("memory", "memory")
-print(json.dumps([hierarchy.base(tree), Cgroup.MEMORY("some").path, Cgroup.MEMORY("/some").path, tree.path]))
+from pycgroup import Cgroup, hosts
+tree, _ = hosts.here().serving("memory", "memory")
+print(json.dumps([hosts.base(tree), Cgroup.MEMORY("some").path, Cgroup.MEMORY("/some").path, tree.path]))
 """
 OBTAIN = """
 import json, os
-from pycgroup import Cgroup, hierarchy
+from pycgroup import Cgroup, hosts
 before = open("/proc/self/cgroup").read().rpartition(":")[2].strip()
 given = Cgroup.delegated()
 again = Cgroup.delegated()
@@ -308,8 +308,8 @@ def test_a_user_to_whom_root_gave_a_group_of_v2(unique: Unique, monkeypatch: pyt
         return processes.forked(as_user, processes.NOBODY)
 
     def as_user() -> Any:
-        host = hierarchy.Host.read()
-        hierarchy._here = hierarchy.Host("/", tuple(tree for tree in host.hierarchies if tree.delegable), {})
+        host = hosts.Host.read()
+        hosts._here = hosts.Host("/", tuple(tree for tree in host.hierarchies if tree.delegable), {})
         group = Cgroup.FREEZER("some")
         with group, subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
             group.attach(child.pid)

@@ -23,6 +23,7 @@ from pycgroup import (
     _tasks,
     _waiting,
     hierarchy,
+    hosts,
 )
 from tests.support import machine, oracle, processes
 from tests.support.capabilities import needs
@@ -380,9 +381,9 @@ def test_state_of_a_group_to_be(unique: Unique) -> None:
 @pytest.fixture
 def on_v2(unique: Unique, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """Return the name and the directory of a group of v2, while pycgroup sees nothing of v1."""
-    host = hierarchy.Host.read()
+    host = hosts.Host.read()
     tree = next(each for each in host.hierarchies if isinstance(each, hierarchy.V2))
-    monkeypatch.setattr(hierarchy, "_here", hierarchy.Host("/", (tree,), {}))
+    monkeypatch.setattr(hosts, "_here", hosts.Host("/", (tree,), {}))
     mounted = machine.hierarchy_of("freezer", 2)
     assert mounted is not None
     name = f"/{machine.base(mounted)}/{unique('freezer').rpartition('/')[2]}".replace("//", "/")

@@ -25,7 +25,7 @@ from pycgroup import (
     UnavailableError,
 )
 from pycgroup.combined import _attach_if_alive
-from pycgroup.hierarchy import here
+from pycgroup.hosts import here
 from tests.support import machine, oracle
 from tests.support.capabilities import needs
 from tests.support.groups import leftovers

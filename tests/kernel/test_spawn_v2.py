@@ -7,16 +7,20 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pycgroup import PermissionDeniedError, _native
-from pycgroup.hierarchy import Hierarchy, here
+from pycgroup.hosts import here
 from pycgroup.spawn import Entrance, Popen
 from tests.kernel.test_spawn_popen import STARTS, THREADS
 from tests.support.capabilities import needs
 from tests.support.processes import NOBODY, forked
 from tests.support.whereabouts import LOOK, outside
+
+if TYPE_CHECKING:
+    from pycgroup.hierarchy import Hierarchy
 
 pytestmark = needs("cgroup-v2")
 

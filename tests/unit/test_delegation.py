@@ -17,10 +17,10 @@ from pycgroup import (
     _kernfs,
     _systemd,
     delegation,
-    hierarchy,
+    hosts,
     subtrees,
 )
-from pycgroup.hierarchy import Host
+from pycgroup.hosts import Host
 
 SESSION = "/user.slice/session-1.scope"
 TABLE = "30 1 0:29 / /cg rw - cgroup2 cgroup2 rw\n"
@@ -56,9 +56,9 @@ class Files:
 
     def host(self, *, again: bool = False) -> Host:
         if again:
-            hierarchy._here = Host.read(str(self.root))
-        assert hierarchy._here is not None
-        return hierarchy._here
+            hosts._here = Host.read(str(self.root))
+        assert hosts._here is not None
+        return hosts._here
 
     def start_scope(self, unit: str, pids: list[int], *, user: bool, timeout: float, description: str) -> None:
         assert timeout
@@ -73,7 +73,7 @@ class Files:
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     made = Files(tmp_path)
-    monkeypatch.setattr(hierarchy, "_here", Host.read(str(tmp_path)))
+    monkeypatch.setattr(hosts, "_here", Host.read(str(tmp_path)))
     monkeypatch.setattr(delegation, "here", made.host)
     monkeypatch.setattr(_systemd, "start_scope", made.start_scope)
     monkeypatch.setattr(subtrees, "granted", set())

@@ -14,7 +14,7 @@ import pytest
 
 from pycgroup import cli, doctor, remedies
 from pycgroup.errors import CgroupError, GroupBusyError, PermissionDeniedError, UnavailableError
-from pycgroup.hierarchy import Host
+from pycgroup.hosts import Host
 
 HOSTS = Path(__file__).parent / "hosts"
 

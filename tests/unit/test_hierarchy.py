@@ -11,7 +11,7 @@ import pytest
 
 from pycgroup import hierarchy
 from pycgroup.errors import CgroupError, NoSuchProcessError, UnavailableError
-from pycgroup.hierarchy import Host
+from pycgroup.hosts import Host
 from pycgroup.mountinfo import memberships, mounts
 
 

@@ -29,6 +29,7 @@ ROWS: tuple[tuple[str, frozenset[str]], ...] = tuple(
         ("L1", "_native"),
         ("L1", "subtrees _systemd"),
         ("L2", "hierarchy"),
+        ("L2", "hosts"),
         ("L3", "delegation"),
         ("L2", "settings"),
         ("L2", "actions sized"),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pycgroup import Cgroup, UnavailableError, controllers, hierarchy
-from pycgroup.hierarchy import Host
+from pycgroup import Cgroup, UnavailableError, controllers, hosts
+from pycgroup.hosts import Host
 from pycgroup.mountinfo import mounts
 
 HOSTS = Path(__file__).parent / "hosts"
@@ -146,6 +146,6 @@ def test_a_mount_on_top_of_two_others_is_reached() -> None:
 
 def test_a_group_is_looked_up_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(HOSTS / "rhel-7")
-    monkeypatch.setattr(hierarchy, "_here", Host.read(root))
+    monkeypatch.setattr(hosts, "_here", Host.read(root))
     assert Cgroup.CPUACCT("/job").path == f"{root}{CG}/cpu,cpuacct/job"
     assert not Cgroup.CPUACCT("/job").exists()
