@@ -37,9 +37,11 @@ def open_files() -> int:
 
 
 def resident() -> int:
+    """Return the bytes of this process in memory, without those that are a file's."""
     gc.collect()
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+        _, resident, of_files, *_ = map(int, file.read().split())
+    return (resident - of_files) * resource.getpagesize()
 
 
 @contextmanager

@@ -31,7 +31,8 @@ from pycgroup import Cgroup, CgroupError
 def figures():
     gc.collect()
     with open("/proc/self/statm") as file:
-        return len(os.listdir("/proc/self/fd")), int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        _, resident, of_files, *_ = map(int, file.read().split())
+    return len(os.listdir("/proc/self/fd")), (resident - of_files) * os.sysconf("SC_PAGE_SIZE")
 
 def refused():
     try:

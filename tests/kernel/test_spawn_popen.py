@@ -26,7 +26,8 @@ from tests.support.whereabouts import LOOK, outside
 pytestmark = [needs("memory"), needs("pids")]
 
 # 10,000 is the figure of the project; fewer keep the usual run short.
-STARTS = int(os.environ.get("PYCGROUP_STARTS", "400"))
+#: How many processes are started, while others are.
+starts_of = pytest.mark.parametrize("starts", [400, pytest.param(10_000, marks=pytest.mark.slow)])
 THREADS = 4
 PIPE = subprocess.PIPE
 
@@ -37,13 +38,14 @@ def group() -> Iterator[Cgroup]:
         yield group
 
 
-def test_every_one_of_many_starts_from_four_threads_is_inside(group: Cgroup) -> None:
+@starts_of
+def test_every_one_of_many_starts_from_four_threads_is_inside(group: Cgroup, starts: int) -> None:
     def start(_: int) -> list[str]:
         with group.popen(LOOK, stdout=PIPE, text=True) as process:
             return outside(process.communicate()[0], group.paths)
 
     with ThreadPoolExecutor(THREADS) as threads:
-        strays = [place for places in threads.map(start, range(STARTS)) for place in places]
+        strays = [place for places in threads.map(start, range(starts)) for place in places]
     assert len(group.paths) >= 1
     assert strays == []
 

@@ -14,7 +14,7 @@ import pytest
 from pycgroup import PermissionDeniedError, _native
 from pycgroup.hosts import here
 from pycgroup.spawn import Entrance, Popen
-from tests.kernel.test_spawn_popen import STARTS, THREADS
+from tests.kernel.test_spawn_popen import THREADS, starts_of
 from tests.support.capabilities import needs
 from tests.support.processes import NOBODY, forked
 from tests.support.whereabouts import LOOK, outside
@@ -43,12 +43,13 @@ def _start_and_look(entrance: Entrance) -> list[str]:
         return outside(process.communicate()[0], tuple(entrance.directories))
 
 
-def test_every_one_of_many_starts_from_four_threads_is_inside(everywhere: dict[Hierarchy, str]) -> None:
+@starts_of
+def test_every_one_of_many_starts_from_four_threads_is_inside(everywhere: dict[Hierarchy, str], starts: int) -> None:
     entrance = Entrance(everywhere)
     assert entrance.into is not None
     with ThreadPoolExecutor(THREADS) as threads:
-        strays = list(threads.map(lambda _: _start_and_look(entrance), range(STARTS)))
-    assert strays == [[]] * STARTS
+        strays = list(threads.map(lambda _: _start_and_look(entrance), range(starts)))
+    assert strays == [[]] * starts
 
 
 def test_a_kernel_that_cannot_start_inside_is_helped_by_a_write(everywhere: dict[Hierarchy, str]) -> None:
