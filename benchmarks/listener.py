@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Listen as a user of pycgroup would: ``listener.py STYLE GROUP [THRESHOLD]``, or ``listener.py register GROUP COUNT``.
 
-Prints "ready", then the nanosecond at which each event was in hand.
+Prints "ready", then the nanosecond at which each event was in hand. The styles named "bare ..." do without pycgroup: an
+eventfd that Python reads, which says neither what has happened nor whether the group is still there.
 """
 
 from __future__ import annotations
@@ -58,6 +59,48 @@ def run(events: Subscription[Any]) -> None:
     asyncio.run(main())
 
 
+def bare_wait(descriptor: int) -> None:
+    """Read."""
+    while True:
+        os.eventfd_read(descriptor)
+        say(time.monotonic_ns())
+
+
+def bare_select(descriptor: int) -> None:
+    """Have a selector wait, then read."""
+    selector = selectors.DefaultSelector()
+    selector.register(descriptor, selectors.EVENT_READ)
+    while True:
+        for _ in selector.select():
+            os.eventfd_read(descriptor)
+            say(time.monotonic_ns())
+
+
+def bare_run(descriptor: int) -> None:
+    """Await a future that a reader of the loop completes."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        loop.add_reader(descriptor, lambda: future.set_result(os.eventfd_read(descriptor)))
+        while True:
+            await future
+            say(time.monotonic_ns())
+            future = loop.create_future()
+
+    asyncio.run(main())
+
+
+def bare(style: str, directory: str, file: str, argument: str) -> None:
+    """Register an eventfd by hand, and wait for it."""
+    descriptor = os.eventfd(0, os.EFD_CLOEXEC)
+    watched = os.open(f"{directory}/{file}", os.O_RDONLY)
+    with open(f"{directory}/cgroup.event_control", "w") as control:
+        control.write(f"{descriptor} {watched} {argument}")
+    say("ready")
+    BARE[style](descriptor)
+
+
 def register(name: str, count: int) -> None:
     """Print nanoseconds and bytes of process memory for each of many subscriptions."""
     memory = Cgroup.MEMORY(name)
@@ -80,11 +123,15 @@ def resident() -> int:
 
 
 STYLES = {"wait": wait, "for": iterate, "selectors": select, "asyncio": run}
+BARE = {"bare read": bare_wait, "bare selectors": bare_select, "bare asyncio": bare_run}
 
 
 def main() -> None:
     """Do as the arguments say."""
     style, name, *more = sys.argv[1:]
+    if style in BARE:
+        bare(style, name, *more)
+        return
     if style == "register":
         register(name, int(more[0]))
         return

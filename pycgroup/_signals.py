@@ -17,6 +17,7 @@ from ._types import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import select
+    from collections.abc import Callable
 
     from ._removals import Removals
 
@@ -41,8 +42,8 @@ class Signal:
         """Return a descriptor that polls readable when there is something to take."""
         raise NotImplementedError
 
-    def wait(self, nanoseconds: int) -> int:
-        """Wait for so long, below 0 for ever; return how often it was signalled.
+    def waiter(self) -> Callable[[int], int]:
+        """Return what waits for so many nanoseconds, below 0 for ever, and returns how often it was signalled.
 
         0 means that the time is over, or that a signal handler has to run. A number below 0 stands for as many signals,
         after which the group may be gone: text() tells.
@@ -65,7 +66,7 @@ class Signal:
 class EventFd(Signal):
     """v1: an eventfd registered in cgroup.event_control. The kernel adds one for each event, and one on removal."""
 
-    __slots__ = ("_descriptor", "_inode", "_path", "wait")
+    __slots__ = ("_descriptor", "_inode", "_path")
 
     def __init__(self, prefix: str, file: str, argument: str) -> None:
         self._descriptor, self.file = _native.register(prefix, file, argument)
@@ -76,11 +77,12 @@ class EventFd(Signal):
             self._inode = os.fstat(self.file).st_ino
             os.close(self.file)
             self.file = -1
-        # In C to the end: see eventfd.c.
-        self.wait = _native.waiting(self._descriptor, self.file)  # type: ignore[method-assign, assignment]
 
     def fileno(self) -> int:
         return self._descriptor
+
+    def waiter(self) -> Callable[[int], int]:
+        return _native.waiting(self._descriptor, self.file)  # in C to the end
 
     def wake(self) -> None:
         os.eventfd_write(self._descriptor, 1)
@@ -147,7 +149,10 @@ class Changes(Signal):
     def fileno(self) -> int:
         return self._epoll.fileno()
 
-    def wait(self, nanoseconds: int) -> int:
+    def waiter(self) -> Callable[[int], int]:
+        return self._wait
+
+    def _wait(self, nanoseconds: int) -> int:
         # The kernel says that the file has changed until it has been read, which tells of the removal too.
         return -1 if self._epoll.poll(None if nanoseconds < 0 else nanoseconds / _BILLION) else 0
 
@@ -182,9 +187,9 @@ class Stall(Changes):
         self._shared = True
         return super().fileno()
 
-    def wait(self, nanoseconds: int) -> int:
+    def _wait(self, nanoseconds: int) -> int:
         # The kernel forgets a trigger when it is polled, be it from outside through the epoll descriptor.
-        return super().wait(nanoseconds) or (-PERHAPS if self._shared and nanoseconds == 0 else 0)
+        return super()._wait(nanoseconds) or (-PERHAPS if self._shared and nanoseconds == 0 else 0)
 
 
 def _gone() -> OSError:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from ._aio import Feed
     from ._signals import Signal
 
+    class Happening(Protocol):
+        """An event."""
+
+        def look(self) -> object: ...
+
     class Keeper(Protocol):
         """Who has the descriptor in an epoll: it must let go before that is closed."""
 
@@ -47,18 +52,23 @@ os.register_at_fork(after_in_child=_in_child)
 class Watch(Generic[T]):
     """What a signal means: the part of a subscription that differs from kind to kind."""
 
-    __slots__ = ("group", "signal")
+    __slots__ = ("group", "last", "signal")
     signal: Signal
 
     def __init__(self, group: str) -> None:
         #: The group's name, for events and messages.
         self.group = group
+        #: Gives the last event that is not complete yet, as long as somebody has it.
+        self.last: Callable[[], Happening | None] = _nothing
 
     def start(self, text: str) -> None:
         """Note what the watched file held when the watch began."""
 
     def prepare(self) -> None:
-        """Do beforehand what can be done before the next event comes, and finish what the last one has left open."""
+        """Do what can be done before the next event comes: complete the last one."""
+        last = self.last()
+        if last is not None:
+            last.look()
 
     def happened(self, signals: int, text: str | None) -> T | None:
         """Return the event that so many signals stand for, None where they mean nothing.
@@ -77,6 +87,13 @@ class Watch(Generic[T]):
 
     def close(self) -> None:
         """Complete what was delivered, as long as the group can be asked: the descriptors are closed next."""
+        last = self.last()
+        if last is not None:
+            last.look()
+
+
+def _nothing() -> None:
+    """Return None, as a reference does to what is no more."""
 
 
 class Subscription(Generic[T]):
@@ -127,7 +144,7 @@ class Subscription(Generic[T]):
         """
         signal = self.enter(patient=timeout != 0)
         # After a sleep the caches are cold: what can be looked up is, and the common case takes no further step.
-        wait, happened = signal.wait, self._watch.happened
+        wait, happened = signal.waiter(), self._watch.happened
         left = -1 if timeout is None or timeout == UNLIMITED else max(0, int(timeout * _BILLION))
         deadline = None if left < 0 else time.monotonic_ns() + left
         try:
@@ -175,7 +192,7 @@ class Subscription(Generic[T]):
         signal = self._signal
         if signal is None:
             raise self._closed_error()
-        signals = signal.wait(0)
+        signals = signal.waiter()(0)
         return self.meaning(signals) if signals else None
 
     def meaning(self, signals: int) -> T | None:

@@ -172,16 +172,17 @@ class OomEvent(Event):
     ooms               how often since the last event
     under_oom          whether its tasks wait for memory, because the killer is off (v1)
     oom_kill_disable   whether the killer is off (v1)
-    usage limit peak   bytes, and failcnt, how often usage hit the limit: when the signal was taken, None where unknown
+    usage limit peak   bytes, and failcnt, how often usage hit the limit; None where unknown
     kills              how many processes the kernel has killed since the last event
     victims            which those were, as far as the kernel log says
     confidence         how much of it was observed: "signalled" (the notification alone), "counted" (the kernel's
                        counters or under_oom bear it out) or "named" (each victim is known)
 
-    On v1 the kernel signals before it kills, by some milliseconds. The event is delivered at once; the last three are
-    completed when one of them is first asked for, which waits for the kernel's counter for up to a quarter of a
-    second, or when the next event comes, or when the subscription is closed. On v2 the event is that a kill was
-    counted; what the kernel counts as an OOM without a kill adds to `ooms` of the next (counter_events tells of each).
+    The event is delivered at once. What it says is read when it is first looked at, or else before the next one is
+    waited for. The last three take longer on v1, where the kernel signals some milliseconds before it kills: they are
+    completed when one of them is first asked for, which waits for the kernel's counter for up to a quarter of a second,
+    when the next event comes, or when the subscription is closed. On v2 the event is that a kill was counted; what the
+    kernel counts as an OOM without a kill adds to `ooms` of the next (counter_events tells of each).
     """
 
     __slots__ = ("_complete", "_outcome")
@@ -217,6 +218,7 @@ class OomEvent(Event):
         return self._completed()[2]
 
     def _completed(self) -> tuple[int, tuple[Victim, ...], str]:
+        self.look()
         complete = self._complete
         if complete is not None:
             complete()

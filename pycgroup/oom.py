@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from _thread import RLock
+from _weakref import ref
 
 from . import _kernfs
 from ._types import TYPE_CHECKING
@@ -54,18 +55,20 @@ class OomWatch(Watch[OomEvent]):
     def start(self, _text: str) -> None:
         self._logged = position()
 
-    def _event(self, ooms: int, control: OomControl, figures: dict[str, Any]) -> OomEvent:
-        return OomEvent(
-            group=self.group,
-            time=time.time(),
-            ooms=ooms,
-            under_oom=control.under_oom,
-            oom_kill_disable=control.oom_kill_disable,
-            **figures,
-        )
+    def _event(self, ooms: int, control: OomControl | None) -> OomEvent:
+        """Return an event whose figures are read when it is first looked at."""
+        event = OomEvent.later(self._found, ooms, time.time(), control)
+        self.last = ref(event)
+        return event
 
-    def _figures(self) -> dict[str, Any]:
-        return {name: self._figure(setting) for name, setting in _FIGURES.items()}
+    def _found(self, ooms: int, at: float, control: OomControl | None) -> dict[str, Any]:
+        figures = {name: self._figure(setting) for name, setting in _FIGURES.items()}
+        return self._all(ooms, at, control or self._figure("oom_control"), figures)
+
+    def _all(self, ooms: int, at: float, control: OomControl | None, figures: dict[str, Any]) -> dict[str, Any]:
+        control = control or OomControl({})
+        switch = {"under_oom": control.under_oom, "oom_kill_disable": control.oom_kill_disable}
+        return {"group": self.group, "time": at, "ooms": ooms, **switch, **figures}
 
     def _figure(self, setting: str) -> Any:
         try:
@@ -103,11 +106,12 @@ class OomWatch(Watch[OomEvent]):
 
     def _last_event(self, ooms: int, victims: tuple[Victim, ...]) -> OomEvent:
         """Return what had happened when the group went away, of which nothing can be read any more."""
-        event = self._event(ooms, OomControl({}), dict.fromkeys(_FIGURES))
+        event = OomEvent(**self._all(ooms, time.time(), None, dict.fromkeys(_FIGURES)))
         event.settle(len(victims), victims, _confidence(event, len(victims), len(victims)))
         return event
 
     def close(self) -> None:
+        super().close()
         self._name()
 
 
@@ -131,7 +135,7 @@ class CountedOom(OomWatch):
             kills = _kills(control) - self._killed
             if kills <= 0:
                 return None  # another counter
-            event = self._event(control["oom"] - self._ooms, control, self._figures())
+            event = self._event(control["oom"] - self._ooms, control)
             self._killed, self._ooms = _kills(control), control["oom"]
             self._closed(event, kills, kills, name=False)
             return event
@@ -162,11 +166,11 @@ class SignalledOom(OomWatch):
         self._below = self._killed_below()
 
     def happened(self, signals: int, text: str | None) -> OomEvent:
-        control = OOM_CONTROL.decode(self.now(text))
+        control = None if text is None else OOM_CONTROL.decode(text)
         with _settling:
             if self._open is not None:
-                self._close(self._open, control, next_came=True)
-            self._open = event = self._event(signals, control, self._figures())
+                self._close(self._open, control or OOM_CONTROL.decode(self.now(text)), next_came=True)
+            self._open = event = self._event(signals, control)
             event.complete_by(lambda: self._complete(event))
             return event
 

@@ -14,7 +14,7 @@ from .happenings import ControlEvent, CounterEvent, PopulatedEvent, PressureEven
 from .stats import MEMORY_EVENTS, PRESSURE, FrozenMap, MemoryEvents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
     from typing import Any, Literal
 
 
@@ -47,7 +47,7 @@ class ThresholdWatch(Watch[ThresholdEvent]):
     The next event is made before it comes, so that it is with its reader as soon as can be.
     """
 
-    __slots__ = ("_above", "_crossings", "_find", "_is_closed", "_last", "_next", "_threshold")
+    __slots__ = ("_above", "_crossings", "_find", "_is_closed", "_next", "_threshold")
 
     def __init__(self, group: str, threshold: int) -> None:
         super().__init__(group)
@@ -57,32 +57,26 @@ class ThresholdWatch(Watch[ThresholdEvent]):
         self._crossings = 0
         self._is_closed = False
         self._next: ThresholdEvent | None = None
-        self._last: Callable[[], ThresholdEvent | None] = _none
 
     def start(self, text: str) -> None:
         self._above = int(text) >= self._threshold
 
     def prepare(self) -> None:
-        self._finish()
-        self._find = self._described
+        super().prepare()
+        self._find = self._found
         self._next = ThresholdEvent()
-        self._last = ref(self._next)
-
-    def _finish(self) -> None:
-        last = self._last()
-        if last is not None:
-            last.look()
+        self.last = ref(self._next)
 
     def happened(self, signals: int, _text: str | None) -> ThresholdEvent | None:
         if self._next is None:
             self.prepare()
         event, self._next = self._next, None
-        self._crossings = total = self._crossings + signals
-        give(event, (self._find, (signals, total, time())))
+        self._crossings = crossings = self._crossings + signals
+        give(event, (self._find, (signals, crossings, time())))
         return event
 
-    def _described(self, signals: int, total: int, at: float) -> dict[str, Any]:
-        above = self._above ^ (total % 2 == 1)
+    def _found(self, signals: int, crossings: int, at: float) -> dict[str, Any]:
+        above = self._above ^ (crossings % 2 == 1)
         known = {"group": self.group, "time": at, "threshold": self._threshold, "above": above, "crossings": signals}
         with _reading:
             return known | {"usage": None if self._is_closed else self._usage()}
@@ -94,17 +88,13 @@ class ThresholdWatch(Watch[ThresholdEvent]):
             return None  # the group is gone by now
 
     def close(self) -> None:
-        self._finish()
+        super().close()
         with _reading:
             self._is_closed = True
 
 
 # Nobody reads a descriptor that another thread is closing.
 _reading = RLock()
-
-
-def _none() -> None:
-    """Return None, as a reference does to what is no more."""
 
 
 class PressureWatch(Watch[PressureEvent]):
