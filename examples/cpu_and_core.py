@@ -32,7 +32,7 @@ def work() -> None:
 
 rate = Cgroup.CPU(args.group)
 core = Cgroup.CPUSET(args.group)
-parent = Cgroup.CPUSET(os.path.dirname(args.group.strip("/")) or "/")
+parent = core.parent or core
 there = parent.effective_cpus
 
 # CPU core 0 and rate 30%

@@ -31,7 +31,7 @@ def work() -> None:
 
 
 c = Cgroup.CPUSET(args.group)
-parent = Cgroup.CPUSET(os.path.dirname(args.group.strip("/")) or "/")
+parent = c.parent or c
 there = parent.effective_cpus
 
 c.cpus = {min(there)}

@@ -23,7 +23,7 @@ _IMPLICIT = frozenset({CORE, "perf_event"})
 _WHY_NOT = {
     errno.EBUSY: "it holds the processes {pids}, and a v2 group with processes has no children with controllers: "
     "move them into a child group of their own first",
-    errno.ENOENT: "the group above it does not offer {controller}: it is not delegated to this cgroup",
+    errno.ENOENT: "the group above it does not offer it: it is not delegated to this cgroup",
 }
 
 
@@ -160,24 +160,24 @@ class V2(Hierarchy):
         return v2 if v2 in self.controllers | _IMPLICIT else None
 
     def enable(self, directory: str, controller: str, first: str) -> None:
-        if not self.offers(directory, controller):
-            for parent in _between(self.path, os.path.dirname(directory)):
-                self._request(parent, controller)
-        if controller not in _IMPLICIT and not any(name.startswith(f"{controller}.") for name in os.listdir(directory)):
-            # Another thread is enabling it: it is listed, but its files are not there yet. The kernel answers a second
-            # request when it has done with the first.
-            self._request(os.path.dirname(directory), controller, again=True)
+        if controller in _IMPLICIT:
+            return
+        # Where it is listed another thread may still be enabling it, and its files not be there yet. The kernel answers
+        # a request, also one for what is enabled already, when it has done with those before it.
+        parent = os.path.dirname(directory)
+        for each in [parent] if self.offers(directory, controller) else _between(self.path, parent):
+            self._request(each, controller)
 
-    def _request(self, parent: str, controller: str, *, again: bool = False) -> None:
+    def _request(self, parent: str, controller: str) -> None:
         file = f"{parent}/cgroup.subtree_control"
         try:
-            if again or controller not in _kernfs.read(file).split():
-                _kernfs.write(file, f"+{controller}")
+            _kernfs.write(file, f"+{controller}")
         except OSError as cause:
-            attempt = f"cannot enable {controller} for the children of {parent}"
-            pids = _kernfs.numbers(f"{parent}/cgroup.procs")
-            hint = _WHY_NOT.get(cause.errno or 0, "").format(pids=pids, controller=controller)
-            raise _kernfs.error(cause, attempt, group=parent, directory=parent, hint=hint) from cause
+            # What is above a delegated subtree is not the user's to write, nor need it be.
+            if not isinstance(cause, PermissionError) or controller not in _words(file):
+                attempt = f"cannot enable {controller} for the children of {parent}"
+                hint = _WHY_NOT.get(cause.errno or 0, "").format(pids=", ".join(_words(f"{parent}/cgroup.procs")))
+                raise _kernfs.error(cause, attempt, group=parent, directory=parent, hint=hint) from cause
 
     def member(self, paths: dict[str, str]) -> str | None:
         return paths.get("")
@@ -185,14 +185,15 @@ class V2(Hierarchy):
     def offers(self, directory: str, controller: str) -> bool:
         if controller in _IMPLICIT:
             return os.path.isdir(directory)
-        try:
-            return controller in _kernfs.read(f"{directory}/cgroup.controllers").split()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError as error:
-            if error.errno != errno.ENODEV:  # it has been removed just now
-                raise
-            return False
+        return controller in _words(f"{directory}/cgroup.controllers")
+
+
+def _words(file: str) -> list[str]:
+    """Return the words of a control file, none where it cannot be read."""
+    try:
+        return _kernfs.read(file).split()
+    except OSError:
+        return []
 
 
 def _between(top: str, bottom: str) -> list[str]:

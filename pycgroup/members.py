@@ -149,8 +149,9 @@ class Members(View):
 
     @property
     def parent(self) -> Self | None:
-        """The group above this one; None for the root."""
-        return None if self._path == "/" else self._at(os.path.dirname(self._path))
+        """The group above this one; None for the root. Raises UnavailableError."""
+        name = self._place.name
+        return None if name == "/" else self._at(os.path.dirname(name))
 
     def _at(self, name: str) -> Self:
         return type(self)(name)

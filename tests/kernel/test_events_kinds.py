@@ -142,6 +142,7 @@ def test_thresholds_that_are_refused(memory: MEMORY, threshold: object) -> None:
 
 
 @v1
+@needs("root")  # the kernel gives nobody else the right to open the file, not even its owner
 @pytest.mark.parametrize("mode", ["default", "hierarchy", "local"])
 def test_pressure(memory: MEMORY, hog: Hogs, mode: str) -> None:
     bound(memory, "4M")

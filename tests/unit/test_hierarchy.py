@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from pycgroup import hierarchy
-from pycgroup.errors import CgroupError, NoSuchProcessError, UnavailableError
+from pycgroup import _kernfs, hierarchy
+from pycgroup.errors import CgroupError, NoSuchProcessError, PermissionDeniedError, UnavailableError
 from pycgroup.hosts import Host
 from pycgroup.mountinfo import memberships, mounts
 
@@ -226,18 +227,28 @@ def test_a_controller_is_enabled_along_the_path(unified: hierarchy.V2, root: Pat
     assert written == {".": "+memory", "a": "+memory", "a/b": "+memory", "a/b/c": ""}
 
 
-def test_a_controller_that_is_enabled_is_not_enabled_again(unified: hierarchy.V2, root: Path) -> None:
-    (root / "a/pids.max").write_text("max")
-    unified.enable(f"{root}/a", "pids", "")
+def test_a_controller_that_is_listed_is_asked_for_once_more_right_above(unified: hierarchy.V2, root: Path) -> None:
+    # Another thread may still be enabling it: the kernel answers when that is done.
+    (root / "a/b/cgroup.controllers").write_text("pids\n")
     unified.enable(f"{root}/a/b", "pids", "")
     assert (root / "cgroup.subtree_control").read_text() == "pids\n"
     assert (root / "a/cgroup.subtree_control").read_text() == "+pids"
-    assert (root / "a/b/cgroup.subtree_control").read_text() == "\n"
 
 
-def test_a_controller_whose_files_are_not_there_yet_is_asked_for_again(unified: hierarchy.V2, root: Path) -> None:
-    unified.enable(f"{root}/a", "pids", "")
-    assert (root / "cgroup.subtree_control").read_text() == "+pids"
+@pytest.mark.parametrize("controller", [hierarchy.CORE, "perf_event"])
+def test_what_every_group_has_is_not_enabled(unified: hierarchy.V2, root: Path, controller: str) -> None:
+    unified.enable(f"{root}/a", controller, "")
+    assert (root / "cgroup.subtree_control").read_text() == "pids\n"
+
+
+def test_what_is_enabled_where_this_user_cannot_write(unified: hierarchy.V2, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str, _text: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(_kernfs, "write", refuse)
+    unified.enable(f"{unified.path}/a", "pids", "")
+    with pytest.raises(PermissionDeniedError, match="cannot enable memory for the children of"):
+        unified.enable(f"{unified.path}/a", "memory", "")
 
 
 def test_a_path_that_cannot_be_enabled(unified: hierarchy.V2, root: Path) -> None:
