@@ -32,8 +32,8 @@ def main() -> int:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     if options.only in "whole life, a task in a pool":
-        with place() as here:
-            lives.run(here, options.rounds)
+        with place() as here, limit(here) as program:
+            lives.run(here, program, options.rounds)
         lives.run_pools(options.rounds)
     if options.only in "import":
         _run_imports(options.rounds)

@@ -16,13 +16,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { HANDLES = 256, STATS = 128 };
 
 static const long long limit = 64LL << 20;
-static char limit_file[4096], stat_file[4096], child_limit_file[4096], there_file[4096], back_file[4096];
+static char limit_file[4096], stat_file[4096], there_file[4096], back_file[4096];
+static char child_limit_file[4096], child_tasks_file[4096], child_oom_file[4096], child_peak_file[4096];
 static const char *group, *child;
 static int there, back;
 
@@ -121,6 +123,32 @@ static void op_attach_known(void)
 	op_attach_open();
 }
 
+static void run_true(const char *tasks_file)
+{
+	int status;
+	pid_t pid = vfork();
+	if (pid == 0) {
+		int fd = tasks_file ? open(tasks_file, O_WRONLY | O_CLOEXEC) : -1;
+		if (!tasks_file || (fd >= 0 && write(fd, "0", 1) == 1))
+			execl("/bin/true", "true", NULL);
+		_exit(127);
+	}
+	check(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "/bin/true");
+}
+
+static void op_run(void) { run_true(NULL); }
+
+/* With what there is to know in the end: whether the OOM killer struck, and the most memory that was in use. */
+static void op_life(void)
+{
+	char text[256];
+	check(mkdir(child, 0755) == 0, child);
+	put_limit(child_limit_file);
+	run_true(child_tasks_file);
+	sink = (long long)(get(child_oom_file, text, sizeof text) + get(child_peak_file, text, sizeof text));
+	check(rmdir(child) == 0, child);
+}
+
 static long long timed(void (*operation)(void), int count)
 {
 	long long start = now();
@@ -155,6 +183,8 @@ static const struct { const char *name; void (*operation)(void); } operations[] 
 	{"attach", op_attach},
 	{"attach-open", op_attach_open},
 	{"attach-known", op_attach_known},
+	{"run", op_run},
+	{"life", op_life},
 };
 
 static long long turn(const char *name, int count)
@@ -181,6 +211,9 @@ int main(int argc, char **argv)
 	snprintf(limit_file, sizeof limit_file, "%s/memory.limit_in_bytes", group);
 	snprintf(stat_file, sizeof stat_file, "%s/memory.stat", group);
 	snprintf(child_limit_file, sizeof child_limit_file, "%s/memory.limit_in_bytes", child);
+	snprintf(child_tasks_file, sizeof child_tasks_file, "%s/tasks", child);
+	snprintf(child_oom_file, sizeof child_oom_file, "%s/memory.oom_control", child);
+	snprintf(child_peak_file, sizeof child_peak_file, "%s/memory.max_usage_in_bytes", child);
 	snprintf(there_file, sizeof there_file, "%s/tasks", argv[3]);
 	snprintf(back_file, sizeof back_file, "%s/tasks", argv[4]);
 	check((there = open(there_file, O_WRONLY | O_CLOEXEC)) >= 0, there_file);

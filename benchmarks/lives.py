@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,14 @@ from benchmarks.implementations import LIMIT_BYTES
 from benchmarks.rounds import figures, interleave
 
 if TYPE_CHECKING:
+    from benchmarks.limit import Limit
     from benchmarks.place import Place
     from benchmarks.rounds import Figure, Turn
 
 TRUE = ["/bin/true"]
 PLAIN = "plain subprocess.run"
 OURS = "pycgroup, run"
+IN_C = {"C, without a group": "run", "C, the whole life": "life"}
 TARGETS = {0.04: 1.3, 0.0: 1.6}  # the ratio to plain, by the seconds of rest before each life
 AHEAD = 3.5
 POOL = "ProcessPoolExecutor"
@@ -32,11 +35,12 @@ _numbers = itertools.count()
 Life = Callable[[], object]
 
 
-def run(place: Place, rounds: int) -> None:
+def run(place: Place, program: Limit, rounds: int) -> None:
     """Measure and print whole lives."""
     chosen = {PLAIN: lambda: subprocess.run(TRUE, check=True)} | _ours() | _others(place)
+    in_c = {name: partial(program.turn, operation) for name, operation in IN_C.items()}
     for pause in TARGETS:
-        costs = interleave({name: _turn(life) for name, life in chosen.items()}, rounds, pause)
+        costs = interleave(in_c | {name: _turn(life) for name, life in chosen.items()}, rounds, pause)
         print(_block(pause, figures(costs, PLAIN)), flush=True)
 
 
