@@ -111,14 +111,25 @@ def tree(directory: str) -> list[str]:
     return [*below, directory]
 
 
-def move(groups: list[str], target: str) -> None:
-    """Move the processes of several groups to another one, until none is left. Raises OSError."""
+def move(groups: list[str], *targets: str) -> None:
+    """Move the processes of several groups to the first of other groups that takes them, until none is left.
+
+    Raises OSError.
+    """
     while found := [pid for group in groups if os.path.isdir(group) for pid in pids([group])]:
         for pid in found:
-            try:
-                _kernfs.write(f"{target}/cgroup.procs", str(pid))
-            except ProcessLookupError:
-                continue
+            _move(pid, *targets)
+
+
+def _move(pid: int, target: str, *others: str) -> None:
+    try:
+        _kernfs.write(f"{target}/cgroup.procs", str(pid))
+    except ProcessLookupError:
+        return
+    except OSError as error:
+        if error.errno != errno.EBUSY or not others:
+            raise
+        _move(pid, *others)
 
 
 def kill_all(directory: str, *, spared: bool, recheck: float | None, patience: float) -> list[int]:

@@ -146,9 +146,10 @@ class Controller(Members):
         """Remove the group; `recursive` removes the groups below it too.
 
         What becomes of processes that are still in it: "move" takes them to the parent of the group, as libcgroup
-        does, so that they go on without its limits; "kill" ends them, the calling process excepted, which is moved
-        out; "refuse" raises GroupBusyError. It is no error if this object made the group and another removed it.
-        Raises GroupNotFoundError, GroupBusyError, PermissionDeniedError. Processes are moved by libcgroup's
+        does, so that they go on without its limits, or to the group of the calling process where the parent takes none
+        (on v2 one whose children have controllers); "kill" ends them, the calling process excepted, which is moved out;
+        "refuse" raises GroupBusyError. It is no error if this object made the group and another removed it. Raises
+        GroupNotFoundError, GroupBusyError, PermissionDeniedError. Processes are moved by libcgroup's
         cgroup_delete_cgroup_ext on v1.
         """
         clear = {"move": self._move_up, "kill": self._kill, "refuse": self._refuse}.get(tasks)
@@ -227,8 +228,11 @@ class Controller(Members):
                 # 2.0.2 says ENOENT after it has removed a directory of several controllers; and it gives up where a
                 # process forks meanwhile.
                 pass
+        # On v2 the parent may have children with controllers, and then takes no processes: in a delegated subtree it
+        # does as a rule. The calling process is where it may be.
+        own = here().directory("self", self._place.hierarchy)
         try:
-            _tasks.move(groups, os.path.dirname(self.path))
+            _tasks.move(groups, os.path.dirname(self.path), *([own] if own and own not in groups else []))
         except OSError as cause:
             pids = _tasks.listed(_tasks.pids(groups))
             hint = f"tasks='kill' ends the processes {pids}; attach() to another group keeps them"

@@ -229,6 +229,7 @@ def test_the_calling_process_detaches_itself(made: str) -> None:
 
 
 @needs("root")
+@needs("true-root")
 @pytest.mark.parametrize("gone", [True, False])
 def test_detach_goes_to_the_root_where_that_is_not_known(made: str, gone: bool) -> None:
     home = oracle.make("memory", f"{made}/home")
@@ -242,6 +243,7 @@ def test_detach_goes_to_the_root_where_that_is_not_known(made: str, gone: bool) 
 
 
 @needs("root")
+@needs("true-root")
 def test_a_forked_child_is_not_taken_for_its_parent(made: str) -> None:
     """What the parent knows of where it was does not lead the child astray."""
     oracle.make("memory", f"{made}/home")

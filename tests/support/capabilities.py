@@ -152,6 +152,12 @@ def _unprivileged() -> str | None:
     return None if os.geteuid() else "this user is root"
 
 
+@capability("true-root")
+def _true_root() -> str | None:
+    in_a_container = [each.mount for each in machine.hierarchies() if os.path.exists(f"{each.mount}/cgroup.type")]
+    return f"the root of {in_a_container[0]} is a group of a larger tree, as in a container" if in_a_container else None
+
+
 @capability("cgroup-v2")
 def _cgroup_v2() -> str | None:
     return _missing_controller("freezer", 2)

@@ -172,7 +172,7 @@ BELOW_THE_ROOT = {"cgroup.type", "cpu.rt_runtime_us", "cpuset.cpu_exclusive", "c
 
 def both_ways(each: Declared) -> bool:
     hierarchy = machine.hierarchy_of(each.controller)
-    at_the_top = hierarchy is None or machine.base(hierarchy) == ""
+    at_the_top = hierarchy is None or (machine.base(hierarchy) == "" and not capabilities.missing("true-root"))
     return readable(each) and takes_values(each) and (at_the_top or each.file not in BELOW_THE_ROOT)
 
 

@@ -67,8 +67,9 @@ def controllers(version: int, names: str) -> tuple[str, ...]:
 
 TOOLS = ("libcgroup", "cgget", "cgexec", "gcc", "strace", "mkfs.ext4", "mypy", "xdist", "jeepney", "x86_64")
 MACHINE = (*TOOLS, "two-cpus", "swap", "block-device", "psi")
-ROOT = (*MACHINE, "root", "loop-device", "kernel-log")
-USER = (*MACHINE, "unprivileged")
+CONTAINER = (*MACHINE, "root", "loop-device", "kernel-log")
+ROOT = (*CONTAINER, "true-root")
+USER = (*MACHINE, "unprivileged", "true-root")
 V1 = controllers(
     1, "memory cpu cpuacct cpuset blkio pids freezer devices hugetlb net_cls net_prio perf_event rdma misc"
 )
@@ -89,7 +90,7 @@ MODES = (
     Mode("v2", DEBIAN_12, "v2", "root", ROOT + V2),
     Mode("v1-user", DEBIAN_12, "v1-co-mounted", "delegated", USER + V1),
     Mode("v2-user", DEBIAN_12, "v2", "delegated", USER + V2),
-    Mode("v2-container", DEBIAN_12, "v2", "container", ROOT + V2),
+    Mode("v2-container", DEBIAN_12, "v2", "container", CONTAINER + V2),
     Mode("v2-debian13", DEBIAN_13, "v2", "root", ROOT + V2),
     Mode("systemd-root", DEBIAN_12, "systemd", "scope", ROOT + SYSTEM_SCOPE),
     Mode("systemd-user", DEBIAN_12, "systemd", "user-scope", USER + USER_SCOPE),

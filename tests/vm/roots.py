@@ -26,7 +26,7 @@ HOST_PROGRAMS = {
 ROOT_PACKAGES = (
     "linux-image-amd64,kmod,busybox-static,"
     "systemd-sysv,libpam-systemd,dbus,dbus-user-session,"
-    "python3-venv,python3-dev,gcc,libc6-dev,pkg-config,libcgroup-dev,cgroup-tools,procps,strace"
+    "python3-venv,python3-dev,gcc,libc6-dev,pkg-config,libcgroup-dev,cgroup-tools,procps,strace,e2fsprogs"
 )
 
 USER = "tester"  # the unprivileged user of every guest
