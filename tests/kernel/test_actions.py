@@ -81,14 +81,11 @@ def test_reset_stats(unique: Unique) -> None:
         blkio.reset_stats()
 
 
-@needs("cgroup-v2")
+@needs("freezer-on-v2")
 def test_cgroup_kill_kills_the_whole_group(unique: Unique) -> None:
-    with Cgroup.PERF_EVENT(unique("perf_event")) as events:
-        if events.version < 2:
-            pytest.skip("perf_event is on cgroup v1 here")
-        with processes.idle(str(events.path)) as child:
-            events.cgroup_kill()
-            assert child.wait(60) == -9
+    with Cgroup.FREEZER(unique("freezer")) as group, processes.idle(group.path) as child:
+        group.cgroup_kill()
+        assert child.wait(60) == -9
 
 
 def an_action(each: Declared) -> bool:

@@ -95,16 +95,13 @@ def test_relative_names_of_root_are_below_the_mount_where_nothing_is_delegated()
         assert relative == absolute
 
 
+@needs("memory")
 def test_a_relative_name_shows_where_it_is_once_that_is_known() -> None:
     group = Cgroup.MEMORY("some/group")
-    try:
-        path = group.path
-    except UnavailableError as error:
-        pytest.skip(str(error))
-    assert path.endswith("/some/group")
+    assert group.path.endswith("/some/group")
     assert repr(group).startswith(f"<Cgroup.MEMORY '{group._path}' ")
     assert group.group_name == "some/group"
-    assert group._place.hierarchy.path + group._path == path
+    assert group._place.hierarchy.path + group._path == group.path
 
 
 # subtrees, by directories of a user's
@@ -130,10 +127,7 @@ def found(
 
 
 def mark(directory: Path) -> None:
-    try:
-        os.setxattr(directory, "user.delegate", b"1")
-    except OSError:
-        pytest.skip("this file system has no user's attributes")
+    os.setxattr(directory, "user.delegate", b"1")
 
 
 def test_the_root_has_nothing_delegated(mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +145,7 @@ def test_systemd_does_not_delegate_what_it_only_gives_away(mount: Path, monkeypa
     assert found(mount, "/a/b/c", monkeypatch, writable="b c", systemd=True) is None
 
 
+@needs("user-attributes")
 def test_the_nearest_that_systemd_marked(mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mark(mount / "a")
     mark(mount / "a/b")
@@ -158,6 +153,7 @@ def test_the_nearest_that_systemd_marked(mount: Path, monkeypatch: pytest.Monkey
     assert found(mount, "/a/b/c", monkeypatch, writable="a c", systemd=True) == "/a"
 
 
+@needs("user-attributes")
 def test_what_is_delegated_to_a_users_systemd_is_not_ours(mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mark(mount / "a")
     (mount / "a/init.scope").mkdir()

@@ -170,10 +170,9 @@ def test_a_process_may_delete_the_group_that_it_is_in(made: str, tasks: str) -> 
     assert not oracle.exists("memory", f"{made}/own")
 
 
+@needs("memory", version=1)  # v2 keeps the threads of a process together
 def test_killing_a_process_of_which_one_thread_is_inside(made: str) -> None:
-    inner = oracle.make("memory", f"{made}/inner")
-    if not os.path.exists(f"{inner}/tasks"):
-        pytest.skip("cgroup v2 keeps the threads of a process together")
+    oracle.make("memory", f"{made}/inner")
     with processes.threaded() as child:
         thread = next(each for each in os.listdir(f"/proc/{child.pid}/task") if int(each) != child.pid)
         oracle.write("memory", f"{made}/inner", "tasks", thread)

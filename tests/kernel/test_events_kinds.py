@@ -372,10 +372,9 @@ def test_stalls_in_hybrid_are_those_of_the_v2_group(memory: MEMORY) -> None:
 
 
 @v1
+@needs("root")
 def test_a_user_with_a_delegated_group_subscribes(unique: Unique) -> None:
     with Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M") as memory:
-        if os.geteuid():
-            pytest.skip("needs root, to delegate")
         memory.chown(processes.NOBODY, processes.NOBODY)
 
         def user() -> bool:

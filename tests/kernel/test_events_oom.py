@@ -328,8 +328,7 @@ def test_a_listener_in_c_counts_the_same(memory: MEMORY, hog: Hogs, tmp_path: os
     memory.create()
 
 
+@needs("memory", version=2)
 def test_the_killer_cannot_be_turned_off_on_v2(memory: MEMORY) -> None:
-    if memory.version < 2:
-        pytest.skip("v1 can")
     with pytest.raises(UnsupportedSettingError, match=r"memory\.high"):
         memory.oom_control = True

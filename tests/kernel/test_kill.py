@@ -196,13 +196,7 @@ def test_delete_kills_what_is_frozen(unique: Unique) -> None:
     assert not oracle.exists("freezer", name)
 
 
-def freezer_on_v2() -> bool:
-    hierarchy = machine.hierarchy_of("freezer")
-    return hierarchy is not None and hierarchy.version == 2
-
-
-@needs("freezer", version=2)
-@pytest.mark.skipif(not freezer_on_v2(), reason="the freezer is on v1 here")
+@needs("freezer-on-v2")
 def test_kill_of_a_threaded_group_says_whom_to_kill(unique: Unique) -> None:
     name, directory = made("freezer", unique)
     os.mkdir(f"{directory}/threads")

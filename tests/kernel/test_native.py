@@ -237,9 +237,8 @@ def test_a_child_forked_during_the_start_does_not_hang() -> None:
     assert python(code) == "done\n"
 
 
+@needs("mount-namespace")
 def test_without_a_mounted_hierarchy_it_says_so_and_may_be_tried_again() -> None:
-    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
-        pytest.skip("no mount namespace can be made here (in a chroot that is no mount point, say)")
     code = """
         import subprocess
         from pycgroup import UnavailableError, _native

@@ -9,7 +9,6 @@ date.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import functools
@@ -32,9 +31,7 @@ from pycgroup import (
     InvalidValueError,
     PermissionDeniedError,
     ReadOnlySettingError,
-    UnavailableError,
     _native,
-    controllers,
 )
 from tests.support import machine, oracle, processes
 from tests.support.capabilities import needs
@@ -212,18 +209,9 @@ def test_eopnotsupp_is_a_success_in_3(lib: ctypes.CDLL, v3: bool, name: str) -> 
     assert lib.cgroup_modify_cgroup(group("/", "memory", with_it)) == (0 if v3 else ECGOTHER)
 
 
-def on_v2() -> type[controllers.Core]:
-    """Return a class whose groups are on v2 here, with no controller that would have to be enabled."""
-    for each in (controllers.FREEZER, controllers.PERF_EVENT):
-        with contextlib.suppress(UnavailableError):
-            if each("/").version == 2:
-                return each
-    return pytest.skip("v1 has the freezer and perf_event here")
-
-
-@needs("cgroup-v2")
+@needs("freezer-on-v2")
 def test_eopnotsupp_is_an_error_of_pycgroup(unique: Callable[..., str]) -> None:
-    with on_v2()(unique("freezer")) as core, pytest.raises(InvalidValueError) as raised:
+    with Cgroup.FREEZER(unique("freezer")) as core, pytest.raises(InvalidValueError) as raised:
         core["cgroup.threads"] = os.getpid()
     assert raised.value.errno == errno.EOPNOTSUPP
 
@@ -259,9 +247,9 @@ def attached(name: str) -> int:
     return int(library().cgroup_attach_task(group(name, "memory")))
 
 
-@needs("cgroup-v2")
+@needs("freezer-on-v2")
 def test_it_knows_no_controller_that_v2_does_not_list(lib: ctypes.CDLL, unique: Callable[..., str]) -> None:
-    core, found = on_v2(), ctypes.c_char_p()
+    core, found = Cgroup.FREEZER, ctypes.c_char_p()
     assert lib.cgroup_get_subsys_mount_point(core.__name__.lower().encode(), ctypes.byref(found)) == ECGROUPNOTEXIST
     inner = core(f"{unique('freezer')}/inner").create()
     with processes.idle(inner.path) as process:

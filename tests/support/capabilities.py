@@ -19,6 +19,8 @@ import os
 import platform
 import re
 import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -161,6 +163,34 @@ def _true_root() -> str | None:
 @capability("cgroup-v2")
 def _cgroup_v2() -> str | None:
     return _missing_controller("freezer", 2)
+
+
+@capability("freezer-on-v2")
+def _freezer_on_v2() -> str | None:
+    hierarchy = machine.hierarchy_of("freezer")
+    return None if hierarchy and hierarchy.version == 2 else "the freezer is on v1 here, if anywhere"
+
+
+@capability("mount-namespace")
+def _mount_namespace() -> str | None:
+    allowed = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+    return None if allowed else "no mount namespace can be made here (in a chroot that is no mount point, say)"
+
+
+@capability("kernel-threads")
+def _kernel_threads() -> str | None:
+    # Number 2 starts the others; a PID namespace hides them.
+    return None if os.path.exists("/proc/2") and not machine.read("/proc/2/cmdline") else "none is to be seen here"
+
+
+@capability("user-attributes")
+def _user_attributes() -> str | None:
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            os.setxattr(directory, "user.pycgroup", b"1")
+        except OSError as error:
+            return f"files in {tempfile.gettempdir()} keep no attributes of users: {error.strerror}"
+    return None
 
 
 @capability("swap")

@@ -66,21 +66,21 @@ def controllers(version: int, names: str) -> tuple[str, ...]:
 
 
 TOOLS = ("libcgroup", "cgget", "cgexec", "gcc", "strace", "mkfs.ext4", "mypy", "xdist", "jeepney", "x86_64")
-MACHINE = (*TOOLS, "two-cpus", "swap", "block-device", "psi")
+MACHINE = (*TOOLS, "two-cpus", "swap", "block-device", "psi", "kernel-threads")
 CONTAINER = (*MACHINE, "root", "loop-device", "kernel-log")
-ROOT = (*CONTAINER, "true-root")
+ROOT = (*CONTAINER, "true-root", "mount-namespace")
 USER = (*MACHINE, "unprivileged", "true-root")
 V1 = controllers(
     1, "memory cpu cpuacct cpuset blkio pids freezer devices hugetlb net_cls net_prio perf_event rdma misc"
 )
-V2 = ("cgroup-v2", *controllers(2, "memory cpu cpuacct cpuset blkio pids freezer hugetlb rdma misc"))
+V2 = ("cgroup-v2", "freezer-on-v2", *controllers(2, "memory cpu cpuacct cpuset blkio pids freezer hugetlb rdma misc"))
 MIXED = (
     *controllers(1, "memory cpu cpuacct devices freezer net_cls net_prio perf_event"),
     *("cgroup-v2", *controllers(2, "cpuset blkio pids freezer hugetlb rdma misc")),
 )
 # systemd does not know the other controllers, and leaves to users what user@.service delegates.
-SYSTEM_SCOPE = ("cgroup-v2", *controllers(2, "memory cpu cpuacct cpuset blkio pids freezer"))
-USER_SCOPE = ("cgroup-v2", *controllers(2, "memory cpu cpuacct pids freezer"))
+SYSTEM_SCOPE = ("cgroup-v2", "freezer-on-v2", "systemd", *controllers(2, "memory cpu cpuacct cpuset blkio pids freezer"))
+USER_SCOPE = ("cgroup-v2", "freezer-on-v2", "systemd", *controllers(2, "memory cpu cpuacct pids freezer"))
 
 MODES = (
     Mode("v1", DEBIAN_12, "v1", "root", ROOT + V1),
