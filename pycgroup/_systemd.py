@@ -58,6 +58,17 @@ def start_scope(unit: str, pids: list[int], *, user: bool, timeout: float, descr
         manager.start(unit, properties)
 
 
+def delegates(unit: str, *, timeout: float = 2.0) -> bool:
+    """Return whether the user's systemd says that it delegates a unit; False, too, where it cannot be asked."""
+    try:
+        import jeepney  # noqa: F401 - as above
+
+        with _Manager(user=True, timeout=timeout) as manager:
+            return manager.delegates(unit)
+    except (ImportError, UnavailableError, PermissionDeniedError):
+        return False
+
+
 class _Manager:
     """A systemd's connection for the length of a `with` block."""
 
@@ -102,16 +113,32 @@ class _Manager:
         if result != "done":
             raise CgroupError(f"{self._name} could not start {unit}: its job ended with {result!r}")
 
+    def delegates(self, unit: str) -> bool:
+        """Return the unit's property Delegate."""
+        path = self._call("GetUnit", "s", (unit,))[0]
+        kind = f"org.freedesktop.systemd1.{unit.rpartition('.')[2].capitalize()}"
+        asked = (kind, "Delegate")
+        (_, value) = self._call("Get", "ss", asked, path=path, interface="org.freedesktop.DBus.Properties")[0]
+        return bool(value)
+
     def _next(self, removed: Any, unit: str) -> Any:
         try:
             return self._bus.recv_until_filtered(removed, timeout=self._timeout).body
         except TimeoutError as error:
             raise CgroupError(f"{self._name} did not start {unit} within {self._timeout} s") from error
 
-    def _call(self, method: str, signature: str | None = None, body: tuple[Any, ...] = ()) -> Any:
+    def _call(
+        self,
+        method: str,
+        signature: str | None = None,
+        body: tuple[Any, ...] = (),
+        *,
+        path: str = _PATH,
+        interface: str = _INTERFACE,
+    ) -> Any:
         from jeepney import DBusAddress, new_method_call
 
-        address = DBusAddress(_PATH, bus_name="org.freedesktop.systemd1", interface=_INTERFACE)
+        address = DBusAddress(path, bus_name="org.freedesktop.systemd1", interface=interface)
         return self._answer(new_method_call(address, method, signature, body))
 
     def _answer(self, message: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pycgroup import Cgroup, UnavailableError, delegation, hosts, subtrees
+from pycgroup import Cgroup, UnavailableError, _systemd, delegation, hosts, subtrees
 from tests.support import examples, machine, oracle, processes
 from tests.support.capabilities import needs
 
@@ -158,6 +158,36 @@ def test_what_is_delegated_to_a_users_systemd_is_not_ours(mount: Path, monkeypat
     mark(mount / "a")
     (mount / "a/init.scope").mkdir()
     assert found(mount, "/a/b/c", monkeypatch, writable="a b c", systemd=True) is None
+
+
+USERS = "/user@1000.service/app.slice"
+
+
+@pytest.mark.parametrize(
+    ("own", "says", "expected"),
+    [
+        ("x.scope", True, "x.scope"),
+        ("x.scope", False, None),
+        ("x.scope/leaf", False, "x.scope"),  # somebody has made a group in it already
+        ("x.service/a/b", False, "x.service"),
+        ("", True, None),  # the manager's own
+    ],
+)
+def test_a_unit_of_a_users_systemd_is_ours_where_it_says_so(
+    mount: Path, monkeypatch: pytest.MonkeyPatch, own: str, says: bool, expected: str | None
+) -> None:
+    (mount / "user@1000.service/init.scope").mkdir(parents=True)
+    asked = []
+
+    def delegates(unit: str) -> bool:
+        asked.append(unit)
+        return says
+
+    monkeypatch.setattr(_systemd, "delegates", delegates)
+    ours = "user@1000.service app.slice x.scope x.service a b leaf"
+    path = found(mount, f"{USERS}/{own}".rstrip("/"), monkeypatch, writable=ours, systemd=True)
+    assert path == (expected and f"{USERS}/{expected}")
+    assert asked == (["x.scope"] if own == "x.scope" else [])
 
 
 def test_what_has_been_obtained_counts_without_a_mark(mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,10 +121,14 @@ def _takes_groups(hierarchy: Hierarchy, base: str) -> bool:
 
 @functools.cache
 def base(hierarchy: Hierarchy) -> str | None:
-    """Return the group below which tests make theirs: "" where the root takes them, else the nearest own ancestor."""
+    """Return the group below which tests make theirs: "" where the root takes them, else the nearest own ancestor.
+
+    Under systemd it is that ancestor first: a scope that a process leaves is removed, and there is no way back.
+    """
     own = group_of(hierarchy).split("/")
     ancestors = ["/".join(own[:length]) for length in range(len(own), 0, -1)]
-    return next((each for each in ["", *ancestors] if _takes_groups(hierarchy, each)), None)
+    places = [*ancestors, ""] if os.path.isdir("/run/systemd/system") else ["", *ancestors]
+    return next((each for each in places if _takes_groups(hierarchy, each)), None)
 
 
 def subtree_control(hierarchy: Hierarchy) -> frozenset[str]:

@@ -25,7 +25,7 @@ MANAGER = "org.freedesktop.systemd1.Manager"
 
 
 class Bus(threading.Thread):
-    """A bus with one client and one manager; `script` says what StartTransientUnit does: messages for the client."""
+    """A bus with one client and one manager; `script` gives its answers to what is not about the bus itself."""
 
     def __init__(self, path: str, script: Callable[[Any], list[Any]]) -> None:
         super().__init__(daemon=True)
@@ -62,7 +62,7 @@ class Bus(threading.Thread):
 
         member = message.header.fields[HeaderFields.member]
         self.calls.append((member, message.body))
-        if member == "StartTransientUnit":
+        if member not in ("Hello", "AddMatch", "Subscribe"):
             return self._script(message)
         return [new_method_return(message, "s", (":1.1",))]
 
@@ -189,3 +189,34 @@ def test_no_jeepney(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jeepney.io.blocking", None)
     with pytest.raises(UnavailableError, match=r"pip install 'pycgroup\[systemd\]'"):
         start()
+
+
+@pytest.mark.parametrize(("unit", "kind"), [("x.scope", "Scope"), ("x.service", "Service")])
+@pytest.mark.parametrize("delegated", [True, False])
+def test_a_unit_is_delegated_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, kind: str, delegated: bool
+) -> None:
+    from jeepney import HeaderFields, new_method_return
+
+    def answer(message: Any) -> list[Any]:
+        if message.header.fields[HeaderFields.member] == "GetUnit":
+            return [new_method_return(message, "o", (f"{PATH}/unit/x",))]
+        assert message.header.fields[HeaderFields.path] == f"{PATH}/unit/x"
+        return [new_method_return(message, "v", (("b", delegated),))]
+
+    with bus(tmp_path, monkeypatch, answer) as running:
+        assert _systemd.delegates(unit) is delegated
+    assert running.calls[1:] == [("GetUnit", (unit,)), ("Get", (f"org.freedesktop.systemd1.{kind}", "Delegate"))]
+
+
+def test_a_unit_that_is_not_known_is_not_delegated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with bus(tmp_path, monkeypatch, refused("org.freedesktop.systemd1.NoSuchUnit")):
+        assert not _systemd.delegates("x.scope")
+
+
+def test_nothing_is_delegated_by_who_cannot_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert not _systemd.delegates("x.scope")
+    monkeypatch.setitem(sys.modules, "jeepney", None)
+    assert not _systemd.delegates("x.scope")

@@ -79,8 +79,9 @@ MIXED = (
     *("cgroup-v2", *controllers(2, "cpuset blkio pids freezer hugetlb rdma misc")),
 )
 # systemd does not know the other controllers, and leaves to users what user@.service delegates.
-SYSTEM_SCOPE = ("cgroup-v2", "freezer-on-v2", "systemd", *controllers(2, "memory cpu cpuacct cpuset blkio pids freezer"))
-USER_SCOPE = ("cgroup-v2", "freezer-on-v2", "systemd", *controllers(2, "memory cpu cpuacct pids freezer"))
+SCOPE = ("cgroup-v2", "freezer-on-v2", "systemd")
+SYSTEM_SCOPE = (*SCOPE, *controllers(2, "memory cpu cpuacct cpuset blkio pids freezer"))
+USER_SCOPE = (*SCOPE, *controllers(2, "memory cpu cpuacct pids freezer"))
 
 MODES = (
     Mode("v1", DEBIAN_12, "v1", "root", ROOT + V1),
