@@ -16,7 +16,7 @@ from types import FunctionType
 
 from . import _kernfs, _native
 from ._types import TYPE_CHECKING
-from .errors import GroupBusyError
+from .errors import GroupBusyError, InvalidValueError
 from .members import _REFUSED
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Popen(subprocess.Popen["Any"]):
     def __init__(self, args: Any, *positional: Any, entrance: Entrance, **options: Any) -> None:
         self._entrance = entrance
         #: Seconds of CPU time, in user mode and in the kernel, of the child and the children it has waited for; None
-        #: until wait() or communicate() has seen the end.
+        #: until wait() or communicate() has seen the end, and where poll() has seen it first.
         self.cpu_time: tuple[float, float] | None = None
         super().__init__(args, *positional, **options)
 
@@ -95,6 +95,8 @@ class Popen(subprocess.Popen["Any"]):
     ) -> int:
         """Do what _posixsubprocess.fork_exec does, inside the groups."""
         streams, after = rest[:8], rest[8:]
+        if any(fd < 0 for fd in keep):
+            raise ValueError("bad value(s) in fds_to_keep")  # in the words of _posixsubprocess
         preexec: Callable[[], object] | None = after[7]
         if preexec is not None:
             return self._start_with(preexec, (args, programs, close_fds, keep, cwd, env, *rest))
@@ -205,5 +207,7 @@ exec "$@"
 
 
 def wrap(entrance: Entrance, args: Sequence[Any]) -> list[str]:
-    """Return the arguments of a shell that enters the groups and executes `args`."""
+    """Return the arguments of a shell that enters the groups and executes `args`. Raises InvalidValueError."""
+    if isinstance(args, str | bytes | os.PathLike) or not args:
+        raise InvalidValueError(f"{args!r} is not a list of arguments, the program first", value=args)
     return ["/bin/sh", "-c", _SHELL, "pycgroup", *entrance.files, "--", *map(os.fsdecode, args)]

@@ -90,12 +90,12 @@ static void enter(const struct plan *plan)
     }
 }
 
-static void keep_open(int fd)
+static void keep_open(const struct plan *plan, int fd)
 {
     int flags = fcntl(fd, F_GETFD);
 
-    if (flags >= 0 && flags & FD_CLOEXEC)
-        fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC);
+    if (flags < 0 || (flags & FD_CLOEXEC && fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC) < 0))
+        fail(plan, PYCGROUP_PREPARE);
 }
 
 static void place_streams(const struct plan *plan)
@@ -108,7 +108,7 @@ static void place_streams(const struct plan *plan)
             fail(plan, PYCGROUP_PREPARE);
     for (int i = 0; i < 3; i++) {
         if (from[i] == i)
-            keep_open(i);
+            keep_open(plan, i);
         else if (from[i] >= 0 && dup2(from[i], i) < 0)
             fail(plan, PYCGROUP_PREPARE);
     }
@@ -226,7 +226,7 @@ static void __attribute__((noinline, noreturn)) run_child(const struct plan *pla
 {
     enter(plan);
     for (int i = 0; i < plan->child->keep_count; i++)
-        keep_open(plan->keep[i]);
+        keep_open(plan, plan->keep[i]);
     place_streams(plan);
     if (plan->directory && chdir(plan->directory) < 0)
         fail(plan, PYCGROUP_CHDIR);
@@ -315,6 +315,7 @@ static pid_t start(struct plan *plan, const char *into)
 
     if (into && directory < 0) {
         plan->child->stage = PYCGROUP_ENTER;
+        plan->child->which = plan->entries.count - 1;
         return -1;
     }
     if (directory >= 0) {
