@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Run one test in a forked child inside a group, and tell pytest what became of it."""
+"""The child that runs one test inside its groups, and what it has to say of it: a list of records, pickled.
+
+("report", data)        a report, be it of a subtest, in the form that pytest sends to other processes
+("warning", arguments)  what warnings.warn_explicit() takes
+("exit", arguments)     pytest.exit() was called
+("interrupt", ())       a KeyboardInterrupt
+("failure", text)       something is wrong with the records themselves
+"""
 
 from __future__ import annotations
 
 import os
 import pickle
-import signal
-import time
+import struct
+import sys
 import warnings
 
 import pytest
@@ -14,105 +21,41 @@ from _pytest.runner import runtestprotocol
 
 from . import _kernfs
 from ._types import TYPE_CHECKING
-from .codecs import UNLIMITED
-from .errors import CgroupError
-from .group import Cgroup
-from .results import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
-    from .limits import Limits
+    Record = tuple[str, Any]
 
-    Refuse = Callable[[pytest.Config, CgroupError], None]
-
-_MIB = 1 << 20
-
-
-def reports(
-    item: pytest.Item, nextitem: pytest.Item | None, limits: Callable[[], Limits], refuse: Refuse, *, marked: bool
-) -> Iterator[pytest.TestReport]:
-    """Run the test and yield its reports. Only a test that is marked is skipped where this host cannot limit it."""
-    required = item.config.getoption("--cgroup-require")
-    group, failure = _entered(item, limits, refuse)
-    if group is None and (marked or required or not failure.skipped):
-        yield failure
-    elif group is None:
-        yield from runtestprotocol(item, nextitem=nextitem, log=False)
-        return
-    else:
-        yield from _reports(item, group)
-    yield from _left(item, nextitem)
+HEAD = struct.Struct("Q")
+#: The group that the test of this process runs in; None in the process that runs the tests.
+inside: str | None = None
 
 
-def _entered(item: pytest.Item, limits: Callable[[], Limits], refuse: Refuse) -> tuple[Cgroup | None, Any]:
-    """Return the group, or the report that says why there is none."""
-    groups: list[Cgroup] = []
+class _Recorder:
+    """The plugin that gets the reports, in the order in which they come."""
 
-    def enter() -> None:
-        refused = None
-        group = Cgroup(limits=limits())
-        try:
-            groups.append(group.__enter__())
-        except CgroupError as error:
-            refused = error
-        if refused:
-            refuse(item.config, refused)
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+        self.records: list[Record] = []
+        manager = item.config.pluginmanager
+        for plugin in manager.get_plugins():
+            # Others, such as the terminal or a worker's link to its master, will get them in the other process.
+            if hasattr(plugin, "pytest_runtest_logreport") and not isinstance(plugin, pytest.Session):
+                manager.unregister(plugin)
+        manager.register(self)
 
-    call = pytest.CallInfo.from_call(enter, when="setup")
-    report = pytest.TestReport.from_item_and_call(item, call)
-    return (groups[0], None) if groups else (None, report)
-
-
-def _left(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.TestReport]:
-    """Do here what the child's end has not done: tear down what the next test does not need."""
-    state = item.session._setupstate  # noqa: SLF001  # the hook would also undo a set-up that was done in the child
-    call = pytest.CallInfo.from_call(lambda: state.teardown_exact(nextitem), when="teardown")
-    yield pytest.TestReport.from_item_and_call(item, call)
-
-
-def _reports(item: pytest.Item, group: Cgroup) -> Iterator[pytest.TestReport]:
-    began = time.perf_counter()
-    try:
-        answer, status = _ask(item, group)
-        counts = Counts(group)
-        limit = group.memory.limit_in_bytes if counts.memory_peak is not None else None
-    finally:
-        group.__exit__(None, None, None)
-    found = [_restored(item, data) for data in pickle.loads(answer)] if answer else []  # noqa: S301  # from our child
-    shown = _figures(limit, counts)
-    if not found or counts.oom_kills:
-        reason = _reason(item, shown, status, killed=bool(counts.oom_kills))
-        yield from (report for report in found if report.when == "setup" and report.passed)
-        yield _failed(item, reason, found, time.perf_counter() - began)
-        return
-    for report in found:
-        if report.failed:
-            report.sections.append(("control group", shown))
-        # The teardown comes once more, from this process.
-        if report.when != "teardown" or not report.passed:
-            yield report
-
-
-def _ask(item: pytest.Item, group: Cgroup) -> tuple[bytes, int]:
-    """Return what the child has to say, nothing if it was killed, and its exit status."""
-    files = group.begin().files
-    reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12, where threads are running
-        pid = os.fork()
-    if pid == 0:
-        os.close(reader)
-        _child(item, files, writer)
-    os.close(writer)
-    with open(reader, "rb") as pipe:
-        answer = pipe.read()
-    return answer, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep a report."""
+        hook = self._item.config.hook
+        # A test whose subtests have failed is found to have failed when its status is asked for.
+        hook.pytest_report_teststatus(report=report, config=self._item.config)
+        self.records.append(("report", hook.pytest_report_to_serializable(config=self._item.config, report=report)))
 
 
 class _Sibling:
-    """A next test of the same class and module, so that nothing of theirs is torn down in the child."""
+    """A next test of the same class and module, so that nothing of theirs is torn down."""
 
     def __init__(self, item: pytest.Item) -> None:
         self._chain = item.listchain()[:-1]
@@ -121,58 +64,61 @@ class _Sibling:
         return self._chain
 
 
-def _child(item: pytest.Item, files: list[str], writer: int) -> None:  # pragma: no cover  # in a forked process
+def run(item: pytest.Item, group: str, files: list[str], writer: int) -> None:  # pragma: no cover  # a forked process
+    """Enter the groups, run the test, send the records, and end this process."""
+    global inside
+    inside = group
     status = 1
     try:
         for file in files:
             _kernfs.write(file, "0")
-        sibling: Any = _Sibling(item)
-        found = runtestprotocol(item, log=False, nextitem=sibling)
-        to_data = item.config.hook.pytest_report_to_serializable
-        answer = pickle.dumps([to_data(config=item.config, report=report) for report in found])
+        answer = _pickled(_records(item))
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
         with open(writer, "wb") as pipe:
-            pipe.write(answer)
+            pipe.write(HEAD.pack(len(answer)) + answer)
         status = 0
     finally:
         os._exit(status)
 
 
-def _restored(item: pytest.Item, data: Any) -> pytest.TestReport:
-    report: pytest.TestReport = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
-    return report
+def _records(item: pytest.Item) -> list[Record]:  # pragma: no cover  # a forked process
+    recorder, known = _Recorder(item), _set_up(item)
+    records = recorder.records
+    with warnings.catch_warnings(record=True) as warned:
+        try:
+            runtestprotocol(item, log=True, nextitem=_Sibling(item))  # type: ignore[arg-type]  # all that is asked of it
+        except pytest.exit.Exception as error:
+            records.append(("exit", (str(error.msg), error.returncode)))
+        except KeyboardInterrupt:
+            records.append(("interrupt", ()))
+        call = pytest.CallInfo.from_call(lambda: _tear_down(item, known), when="teardown")
+    if call.excinfo is not None:
+        recorder.pytest_runtest_logreport(pytest.TestReport.from_item_and_call(item, call))
+    given = ((each.message, each.category, each.filename, each.lineno) for each in warned)
+    return [*(("warning", arguments) for arguments in given), *records]
 
 
-def _figures(limit: float | None, counts: Counts) -> str:
-    peak = "unknown" if counts.memory_peak is None else f"{counts.memory_peak / _MIB:.1f} MiB"
-    shown = "none" if limit in (None, UNLIMITED) else f"{(limit or 0) / _MIB:.1f} MiB"
-    return f"memory limit {shown}, peak {peak}, processes at most {counts.pids_peak}, OOM kills {counts.oom_kills or 0}"
+def _set_up(item: pytest.Item) -> dict[Any, int]:
+    """Return how many finalizers each node has by now: what comes to them here is to be undone here."""
+    return {node: len(finalizers) for node, (finalizers, _) in item.session._setupstate.stack.items()}  # noqa: SLF001
 
 
-def _reason(item: pytest.Item, figures: str, status: int, *, killed: bool) -> str:
-    if not killed:
-        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        return f"the process of the test ended with {how}\n{figures}"
-    whom = item.name if status == -signal.SIGKILL else "a child process of the test"
-    return f"memory limit exceeded: the kernel killed {whom}\n{figures}"
+def _tear_down(item: pytest.Item, known: dict[Any, int]) -> None:  # pragma: no cover  # a forked process
+    """Undo what was set up for classes, modules and the session."""
+    for finalize in _finalizers(item, known):
+        finalize()
 
 
-def _failed(item: pytest.Item, reason: str, found: list[pytest.TestReport], duration: float) -> pytest.TestReport:
-    return pytest.TestReport(
-        nodeid=item.nodeid,
-        location=item.location,
-        keywords=dict.fromkeys(item.keywords, 1),
-        outcome="failed",
-        longrepr=reason,
-        when="call",
-        sections=[section for report in found for section in report.sections] or _captured(item),
-        duration=duration,
-    )
+def _finalizers(item: pytest.Item, known: dict[Any, int]) -> Iterator[Any]:  # pragma: no cover  # a forked process
+    for node, (finalizers, _) in reversed(list(item.session._setupstate.stack.items())):  # noqa: SLF001
+        while len(finalizers) > known.get(node, 0):
+            yield finalizers.pop()
 
 
-def _captured(item: pytest.Item) -> list[tuple[str, str]]:
-    """Return what the child had printed before it was killed."""
-    capture = item.config.pluginmanager.getplugin("capturemanager")
-    if capture is None or not capture.is_globally_capturing():
-        return []
-    texts = zip(("stdout", "stderr"), capture.read_global_capture(), strict=True)
-    return [(f"Captured {name} call", text) for name, text in texts if text]
+def _pickled(records: list[Record]) -> bytes:  # pragma: no cover  # a forked process
+    try:
+        return pickle.dumps(records)
+    except Exception as error:  # noqa: BLE001  # a class of the test's may raise anything
+        kept = [each for each in records if each[0] != "warning"]
+        return pickle.dumps([("failure", f"the test's reports cannot be sent: {error!r}: {kept!r:.500}")])

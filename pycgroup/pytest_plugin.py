@@ -45,12 +45,15 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def cgroup_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., Cgroup]]:
     """Give a function that makes a group: `cgroup_factory(memory="64M")`. All are removed after the test."""
+    from . import owners, pytest_child
     from .errors import CgroupError
     from .group import Cgroup
 
     with ExitStack() as stack:
 
         def make(name: str | None = None, **limits: object) -> Cgroup:
+            if name is None and pytest_child.inside is not None:
+                name = f"{pytest_child.inside}/{owners.unique_name()}"  # bounded by what bounds the test
             try:
                 return stack.enter_context(Cgroup(name, **limits))  # type: ignore[arg-type]  # checked by Cgroup
             except CgroupError as error:
@@ -81,10 +84,10 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     marks = list(item.iter_markers("cgroup"))
     if not marks and not item.config.getini("cgroup"):
         return None
-    from . import pytest_child
+    from . import pytest_limited
 
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in pytest_child.reports(item, nextitem, lambda: _limits(item, marks), _refuse, marked=bool(marks)):
+    for report in pytest_limited.reports(item, nextitem, lambda: _limits(item, marks), _refuse, marked=bool(marks)):
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True

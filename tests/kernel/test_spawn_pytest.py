@@ -88,7 +88,7 @@ def run(
     arguments = ["-rA", "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", str(folder / "pytest.ini"), *options]
     shown = _here([*arguments, str(file)]) if through is None else _through([*through], [*arguments, str(file)])
     last = next(line for line in reversed(shown.splitlines()) if " in " in line and "=" in line)
-    words = last.strip("= ").partition(" in ")[0].replace(",", "").split()
+    words = last.strip("= ").partition(" in ")[0].replace("no tests ran", "").replace(",", "").split()
     return shown, dict(zip(words[1::2], map(int, words[::2]), strict=True))
 
 
@@ -109,7 +109,8 @@ def _through(program: list[str], arguments: list[str]) -> str:
 def test_a_run(tmp_path: Path) -> None:
     before = made_by_cgroup()
     shown, counts = run(tmp_path, TESTS)
-    assert counts == {"passed": 7, "failed": 5, "skipped": 1}, shown
+    assert counts == {"passed": 7, "failed": 5, "skipped": 1, "warnings": 3}, shown
+    assert "ResourceWarning: subprocess" in shown
     assert "memory limit exceeded: the kernel killed test_beyond\nmemory limit 64.0 MiB, peak 64.0 MiB" in shown
     assert "some words before" in shown
     # Whom the kernel picks depends on how large this run is that the child was forked from.
@@ -119,6 +120,115 @@ def test_a_run(tmp_path: Path) -> None:
     assert "BlockingIOError" in shown
     assert "assert [1] == [2]" in shown
     assert "OOM kills 0" in shown.partition("assert [1] == [2]")[2]
+    assert made_by_cgroup() <= before
+
+
+WHOLE = """
+import multiprocessing, os, pytest, subprocess, sys, time, warnings
+
+mark = pytest.mark.cgroup(memory="64M", swap=0)
+
+@pytest.fixture(scope="session")
+def widest(tmp_path_factory):
+    log = tmp_path_factory.getbasetemp() / "log"
+    log.open("a").write("up ")
+    yield log
+    log.open("a").write("down ")
+
+class TestParts:
+    @mark
+    def test_subtests(self, subtests):
+        for number in range(3):
+            with subtests.test(number=number):
+                assert number != 1
+
+@mark
+def test_leaves_a_fork():
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,), daemon=True).start()
+@mark
+def test_leaves_a_fork_and_is_killed():
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,), daemon=True).start()
+    bytearray(200 << 20)
+@mark
+@pytest.mark.xfail(reason="known to eat")
+def test_eats(): bytearray(200 << 20)
+@mark
+def test_unpicklable(record_property): record_property("lambda", lambda: None)
+@mark
+def test_wide(widest): assert widest.read_text().count("up") == 1
+@mark
+def test_wide_again(widest): assert widest.read_text() == "up down up "
+@mark
+def test_own_groups_are_bounded(cgroup, cgroup_factory):
+    for group in (cgroup, cgroup_factory(pids=9), cgroup_factory(memory="32M", swap=0)):
+        assert "pycgroup-" in os.path.dirname(group.memory.path)
+        assert group.run([sys.executable, "-S", "-c", "bytearray(200 << 20)"]).oom_killed
+def test_plain(): pass
+"""
+
+
+def test_all_that_a_test_can_do(tmp_path: Path) -> None:
+    before = made_by_cgroup()
+    options = ("-W", "ignore::ResourceWarning", "--basetemp", str(tmp_path / "base"))
+    # In a process of its own: the larger this one is, the sooner the kernel picks it.
+    shown, counts = run(tmp_path, WHOLE, *options, through=())
+    assert counts == {"passed": 5, "failed": 4, "xfailed": 1} | extra(counts), shown
+    assert "contains 1 failed subtest" in shown
+    assert "the kernel killed test_leaves_a_fork_and_is_killed" in shown
+    assert "the test's reports cannot be sent" in shown
+    assert "known to eat" in shown
+    assert made_by_cgroup() <= before
+
+
+def extra(counts: dict[str, int]) -> dict[str, int]:
+    """Return what pytest adds to the numbers in some releases: each subtest that passed or failed."""
+    return {name: number for name, number in counts.items() if name in ("subtests", "warnings")}
+
+
+def test_output_that_is_not_captured_comes_once_and_whole(tmp_path: Path) -> None:
+    shown, counts = run(tmp_path, SPEAKS, "-s", through=("env",))
+    assert counts == {"passed": 2}
+    assert shown.count("some words") == shown.count("other words") == 1
+
+
+SPEAKS = """
+import pytest
+def test_first(): print("some words")
+@pytest.mark.cgroup(memory="64M")
+def test_second(): print("other words")
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [("pytest.exit('enough')", "enough"), ("raise KeyboardInterrupt", "KeyboardInterrupt")],
+)
+def test_what_ends_the_run_ends_it(tmp_path: Path, statement: str, said: str) -> None:
+    before = made_by_cgroup()
+    text = f"""
+import pytest
+@pytest.mark.cgroup(memory="64M")
+def test_first(): {statement}
+def test_second(): print("not run")
+"""
+    shown, counts = run(tmp_path, text)
+    assert said in shown
+    assert counts == {}
+    assert made_by_cgroup() <= before
+
+
+def test_a_timeout_of_the_run_s_own(tmp_path: Path) -> None:
+    before = made_by_cgroup()
+    text = """
+import pytest, time
+@pytest.mark.timeout(0.5)
+@pytest.mark.cgroup(memory="64M")
+def test_first(): time.sleep(1000)
+def test_second(): pass
+"""
+    shown, counts = run(tmp_path, text)
+    assert counts == {"passed": 1, "failed": 1}, shown
+    assert "Timeout" in shown
     assert made_by_cgroup() <= before
 
 
