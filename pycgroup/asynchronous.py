@@ -30,6 +30,7 @@ async def create_subprocess_exec(
     **options: Any,
 ) -> Process:
     """Do what Cgroup.create_subprocess_exec() says."""
+    _refuse(options)
     loop = asyncio.get_running_loop()
     protocol = SubprocessStreamProtocol(limit=limit, loop=loop)
     waiter = loop.create_future()
@@ -42,6 +43,13 @@ async def create_subprocess_exec(
         await transport._wait()  # noqa: SLF001  # as asyncio does
         raise
     return Process(transport, protocol, loop)
+
+
+def _refuse(options: dict[str, Any]) -> None:
+    """Raise ValueError, as asyncio does, for what has no meaning for streams of bytes."""
+    for option in ("universal_newlines", "text", "encoding", "errors", "shell", "bufsize"):
+        if options.pop(option, None):
+            raise ValueError(f"{option} is not taken here: asyncio's streams are of bytes, and a program is executed")
 
 
 class _Transport(base_subprocess.BaseSubprocessTransport):

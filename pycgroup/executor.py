@@ -7,9 +7,10 @@ import os
 import threading
 import weakref
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 
 from ._types import TYPE_CHECKING
-from .errors import MemoryLimitExceeded, WorkerDiedError
+from .errors import CgroupError, MemoryLimitExceeded, WorkerDiedError
 from .functions import Worker
 from .group import Cgroup
 from .limits import Limits
@@ -53,7 +54,7 @@ class CgroupProcessPoolExecutor(Executor):
         # One worker for each thread, that waits for its answers.
         self._own = threading.local()
         self._places: set[_Place] = set()
-        self._closing = weakref.finalize(self, _close, self._places)
+        self._closing = weakref.finalize(self, _close, self._places, os.getpid())
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Return the Future of a call in one of the workers. Raises RuntimeError after shutdown()."""
@@ -61,17 +62,23 @@ class CgroupProcessPoolExecutor(Executor):
 
     def _call(self, function: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         place: _Place | None = getattr(self._own, "place", None)
+        if place is not None and not place.worker.is_alive():
+            self._drop(place)  # it was killed while it had nothing to do
+            place = None
         if place is None:
             place = self._own.place = self._open()
         try:
             value: R = place.worker.call(function, args, kwargs)
         except (MemoryLimitExceeded, WorkerDiedError):
             if place.worker.has_ended:
-                self._own.place = None
-                self._places.discard(place)
-                place.close()
+                self._drop(place)
             raise
         return value
+
+    def _drop(self, place: _Place) -> None:
+        self._own.place = None
+        place.close()
+        self._places.discard(place)
 
     def _open(self) -> _Place:
         place = _Place(self._limits, self._start_method)
@@ -91,7 +98,9 @@ class CgroupProcessPoolExecutor(Executor):
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
         if wait:
             self._closing()
-        else:
+            _close(self._places, os.getpid())  # what could not be closed before
+            return
+        with suppress(RuntimeError):  # the interpreter is about to end, and will do it itself
             threading.Thread(target=self.shutdown, name="pycgroup-shutdown").start()
 
 
@@ -114,6 +123,15 @@ class _Place:
             self._group.__exit__(None, None, None)
 
 
-def _close(places: set[_Place]) -> None:
-    while places:
-        places.pop().close()
+def _close(places: set[_Place], owner: int) -> None:
+    """Close all places, and raise in the end what the first failure was; in a forked child they are the parent's."""
+    failures = []
+    for place in list(places) if owner == os.getpid() else []:
+        try:
+            place.close()
+        except CgroupError as error:
+            failures.append(error)
+        else:
+            places.discard(place)
+    if failures:
+        raise failures[0]

@@ -10,8 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from multiprocessing import spawn
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 
 from . import controllers, worker
@@ -36,18 +37,20 @@ class Spawned:
     def __init__(self, group: Starting, theirs: socket.socket, link: Connection) -> None:
         code = worker.BOOTSTRAP.format(descriptor=theirs.fileno())
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001  # as multiprocessing
-        self._process = group.popen([sys.executable, *flags, "-c", code], pass_fds=[theirs.fileno()])
         preparation = spawn.get_preparation_data("pycgroup")
+        command = [sys.executable, *flags, "-c", code]
+        self._process = group.popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+        self.sentinel = os.pidfd_open(self._process.pid)
         # In its own class it cannot be pickled; this connection is seen by the child alone.
-        link.send(preparation | {"authkey": bytes(preparation["authkey"])})
+        with suppress(BrokenPipeError):  # it is dead already, as the first call will tell
+            link.send(preparation | {"authkey": bytes(preparation["authkey"])})
 
     def end(self) -> int:
         """Kill it if it has not ended, and return its exit status."""
         self._process.kill()
-        return self._process.wait()
-
-    def wait(self) -> int:
-        """Wait for its end and return its exit status."""
+        if self.sentinel >= 0:
+            os.close(self.sentinel)
+            self.sentinel = -1
         return self._process.wait()
 
 
@@ -55,21 +58,19 @@ class Forked:
     """A process that multiprocessing's server has forked: inside before it sees a function."""
 
     def __init__(self, group: Starting, theirs: socket.socket, link: Connection) -> None:  # noqa: ARG002  # as Spawned
-        entrance = group.begin()
+        entrance, begun = group.begin()
         context = multiprocessing.get_context("forkserver")
         end = Connection(os.dup(theirs.fileno()))
         arguments = (entrance.files, end)
         self._process = context.Process(target=worker.enter_and_serve, args=arguments, daemon=True)
         self._process.start()
         end.close()
+        self.sentinel = self._process.sentinel
+        group.started(self._process.pid or 0, begun)
 
     def end(self) -> int:
         """Kill it if it has not ended, and return its exit status."""
         self._process.kill()
-        return self.wait()
-
-    def wait(self) -> int:
-        """Wait for its end and return its exit status."""
         self._process.join()
         return self._process.exitcode or 0
 
@@ -86,7 +87,6 @@ class Worker:
             wanted = " or ".join(map(repr, _STARTS))
             raise InvalidValueError(f"start_method={start_method!r} is not {wanted}", value=start_method)
         self._group = group
-        self._kills = Counts(group).oom_kills or 0
         self.has_ended = False
         mine, theirs = socket.socketpair()
         self._link = Connection(mine.detach())
@@ -108,6 +108,10 @@ class Worker:
         self._link.close()
         self._process.end()
 
+    def is_alive(self) -> bool:
+        """Return whether the process has not ended."""
+        return not self.has_ended and self._process.sentinel not in wait([self._process.sentinel], 0)
+
     def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return what the function returns, or raise what it raises.
 
@@ -115,22 +119,30 @@ class Worker:
         ended otherwise; pickle's errors for what cannot be pickled.
         """
         question = bytes(ForkingPickler.dumps((function, args, kwargs)))
+        kills = Counts(self._group).oom_kills or 0
         try:
             self._link.send_bytes(question)
-            answer = self._link.recv_bytes()
+            answer = self._answer()
         except (EOFError, ConnectionError):
-            raise self._death(getattr(function, "__qualname__", repr(function))) from None
+            raise self._death(getattr(function, "__qualname__", repr(function)), kills) from None
         succeeded, value = pickle.loads(answer)  # noqa: S301  # from our own child
         if not succeeded:
             raise value
         return value
 
-    def _death(self, task: str) -> CgroupError:
-        status = self._process.wait()
+    def _answer(self) -> bytes:
+        """Wait for the answer. Raises EOFError where the process has ended, be its end of the link held by a child."""
+        wait([self._link, self._process.sentinel])
+        if not self._link.poll():
+            raise EOFError
+        return self._link.recv_bytes()
+
+    def _death(self, task: str, kills: int) -> CgroupError:
+        status = self._process.end()
         self.has_ended = True
         counts = Counts(self._group)
         name = self._group.name
-        if (counts.oom_kills or 0) > self._kills:
+        if status == -signal.SIGKILL and (counts.oom_kills or 0) > kills:
             limit = self._group.view(controllers.MEMORY).limit_in_bytes
             peak = counts.memory_peak
             figures = f"limit {limit} bytes, peak {peak} bytes"
@@ -142,5 +154,6 @@ class Worker:
 
 def call(group: Starting, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Do what Cgroup.call() says."""
+    worker.refuse_unfinished(function)
     with Worker(group) as process:
         return process.call(function, args, kwargs)

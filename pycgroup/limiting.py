@@ -9,7 +9,7 @@ from ._types import TYPE_CHECKING
 from .functions import Worker
 from .group import Cgroup
 from .limits import Limits
-from .worker import Unwrapped
+from .worker import Unwrapped, refuse_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,8 @@ def limited(
     bounds = (limits or Limits()) | Limits(**words)
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        refuse_unfinished(function)
+
         @wraps(function)
         def inside(*args: P.args, **kwargs: P.kwargs) -> R:
             with Cgroup(limits=bounds) as group, Worker(group, start_method) as process:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import importlib
+import multiprocessing
 import os
 import pickle
+import sys
 import traceback
 from multiprocessing.reduction import ForkingPickler
 
@@ -16,11 +19,18 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from typing import Any
 
-#: What a new interpreter executes: nothing of pycgroup can be imported before sys.path is as in the parent.
+#: What a new interpreter executes: nothing of pycgroup can be imported before sys.path is as in the parent. Like
+#: multiprocessing it refuses to start processes while the main module is imported: that module lacks its guard.
 BOOTSTRAP = """
-from multiprocessing import connection, spawn
+import os
+from multiprocessing import connection, process, spawn
+os.set_inheritable({descriptor}, False)
 link = connection.Connection({descriptor})
-spawn.prepare(link.recv())
+process.current_process()._inheriting = True
+try:
+    spawn.prepare(link.recv())
+finally:
+    del process.current_process()._inheriting
 from pycgroup.worker import serve
 serve(link)
 """
@@ -28,39 +38,66 @@ serve(link)
 
 def enter_and_serve(files: Sequence[str], link: Connection) -> None:
     """Enter groups and serve: what a process that was forked by multiprocessing's server executes."""
+    # It ends with its owner, but is not as others that do: it may have children.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # noqa: SLF001  # no other way
     for file in files:
-        _kernfs.write(file, "0")
-    serve(link)
+        try:
+            _kernfs.write(file, "0")
+        except OSError as cause:
+            directory = os.path.dirname(file)
+            attempt = f"cannot start a process in {directory}"
+            return serve(link, _kernfs.error(cause, attempt, group=directory, directory=directory))
+    return serve(link)
 
 
-def serve(link: Connection) -> None:
-    """Answer (function, arguments, keywords) with (True, value) or (False, exception), until the other end closes."""
+def serve(link: Connection, refusal: BaseException | None = None) -> None:
+    """Answer (function, arguments, keywords) with (True, value) or (False, exception), until the other end closes.
+
+    A refusal is the answer to everything.
+    """
     while True:
         try:
             question = link.recv_bytes()
         except (EOFError, ConnectionResetError):
             return
-        link.send_bytes(_answer(question))
+        link.send_bytes(_answer(question) if refusal is None else _pickled(refusal, succeeded=False))
+
+
+def refuse_unfinished(function: Callable[..., Any]) -> None:
+    """Raise TypeError for a function whose call does not end with a value: a coroutine or a generator."""
+    import inspect  # which is slow to import, and not needed in the other process
+
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(is_one(function) for is_one in kinds):
+        raise TypeError(f"{function!r} gives a coroutine or a generator, which cannot leave the process that runs it")
 
 
 def _answer(question: bytes) -> bytes:
     try:
         function, arguments, keywords = pickle.loads(question)  # noqa: S301  # from the parent
-        return bytes(ForkingPickler.dumps((True, function(*arguments, **keywords))))
+        return _pickled(function(*arguments, **keywords))
     except BaseException as error:  # noqa: BLE001  # whatever it is, it is raised again where the function was called
         return _described(error)
+    finally:
+        # The process may be killed as soon as it has answered.
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+
+
+def _pickled(value: object, *, succeeded: bool = True) -> bytes:
+    return bytes(ForkingPickler.dumps((succeeded, value)))
 
 
 def _described(error: BaseException) -> bytes:
     where = "".join(traceback.format_exception(error))
     error.add_note(f"\nin process {os.getpid()}:\n{where}")
     try:
-        answer = bytes(ForkingPickler.dumps((False, error)))
+        answer = _pickled(error, succeeded=False)
         pickle.loads(answer)  # noqa: S301  # some exceptions can be pickled, but not be made again
     except Exception:  # noqa: BLE001  # a class of the caller's may raise anything
         replacement = RuntimeError(f"{type(error).__name__}: {error}")
         replacement.add_note("\n".join(error.__notes__))
-        return bytes(ForkingPickler.dumps((False, replacement)))
+        return _pickled(replacement, succeeded=False)
     return answer
 
 
@@ -71,6 +108,24 @@ class Unwrapped:
         self._decorated = decorated
         self.__qualname__: str = getattr(decorated, "__qualname__", repr(decorated))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        module = getattr(self._decorated, "__module__", "")
+        if _found(module, self.__qualname__) is not self._decorated:
+            raise pickle.PicklingError(f"{self._decorated!r} is not to be found as {module}.{self.__qualname__}")
+        return _unwrapped, (module, self.__qualname__)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         function: Callable[..., Any] = getattr(self._decorated, "__wrapped__")  # noqa: B009  # wraps() has set it
         return function(*args, **kwargs)
+
+
+def _unwrapped(module: str, name: str) -> Unwrapped:
+    return Unwrapped(_found(module, name))
+
+
+def _found(module: str, name: str) -> Any:
+    """Return a function by its name, as it is in its class: not bound, be it a class method; None for none."""
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+    return getattr(found, "__func__", found)

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import pickle
 import threading
+from collections.abc import Iterator, Sequence
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pycgroup import worker
+from pycgroup import Cgroup, GroupNotFoundError, worker
 from pycgroup.limiting import limited
 
 
@@ -31,10 +32,10 @@ def double(number: int) -> int:
     return 2 * number
 
 
-def ask(function: Any, *args: Any) -> tuple[bool, Any]:
+def ask(function: Any, *args: Any, entering: Sequence[Path] = ()) -> tuple[bool, Any]:
     """Ask a worker in a thread."""
     mine, theirs = Pipe()
-    serving = threading.Thread(target=worker.serve, args=(theirs,))
+    serving = threading.Thread(target=worker.enter_and_serve, args=([str(file) for file in entering], theirs))
     serving.start()
     mine.send_bytes(pickle.dumps((function, args, {})))
     answer: tuple[bool, Any] = pickle.loads(mine.recv_bytes())
@@ -76,16 +77,58 @@ def test_entering_is_a_write_to_each_file(tmp_path: Path) -> None:
     files = [tmp_path / name for name in "ab"]
     for file in files:
         file.touch()
-    mine, theirs = Pipe()
-    mine.close()
-    worker.enter_and_serve([str(file) for file in files], theirs)
-    theirs.close()
+    assert ask(divmod, 7, 2, entering=files) == (True, (3, 1))
     assert [file.read_text() for file in files] == ["0", "0"]
 
 
-def test_entering_what_is_not_there(tmp_path: Path) -> None:
-    mine, theirs = Pipe()
-    with pytest.raises(FileNotFoundError):
-        worker.enter_and_serve([str(tmp_path / "none")], theirs)
-    mine.close()
-    theirs.close()
+def test_a_group_that_cannot_be_entered_is_the_answer(tmp_path: Path) -> None:
+    succeeded, error = ask(divmod, 7, 2, entering=[tmp_path / "none" / "tasks"])
+    assert (succeeded, type(error)) == (False, GroupNotFoundError)
+    assert f"cannot start a process in {tmp_path}/none" in str(error)
+
+
+def test_what_is_printed_is_written_before_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(print, "some words") == (True, None)
+    assert capsys.readouterr().out == "some words\n"
+
+
+async def coroutine() -> None:
+    raise AssertionError
+
+
+def generator() -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("function", [coroutine, generator])
+def test_what_does_not_end_with_a_value_is_refused(function: Any) -> None:
+    with pytest.raises(TypeError, match="cannot leave the process"):
+        limited(pids=5)(function)
+    with pytest.raises(TypeError, match="cannot leave the process"):
+        Cgroup("/any").call(function)
+
+
+class Methods:
+    @staticmethod
+    @limited(pids=5)
+    def static(number: int) -> int:
+        return number
+
+    @classmethod
+    @limited(pids=5)
+    def of_class(cls, number: int) -> tuple[str, int]:
+        return cls.__name__, number
+
+
+def test_limited_methods() -> None:
+    assert ask(worker.Unwrapped(vars(Methods)["static"].__func__), 7) == (True, 7)
+    assert ask(worker.Unwrapped(vars(Methods)["of_class"].__func__), Methods, 7) == (True, ("Methods", 7))
+
+
+def test_a_limited_function_that_cannot_be_found_cannot_be_sent() -> None:
+    @limited(pids=5)
+    def local() -> None:
+        raise AssertionError
+
+    with pytest.raises(pickle.PicklingError, match="is not to be found"):
+        pickle.dumps(worker.Unwrapped(local))
