@@ -18,10 +18,12 @@ _FEW = 5
 # The links of /proc/self/task: itself, '..' and one directory for each thread.
 _LINKS_OF_ONE_THREAD = 3
 # A thread that has just died can keep rmdir from succeeding for a moment; nothing on v1 tells when it is over.
-_PATIENCE = 2.0
+_PATIENCE = 10.0
 _PAUSE = 0.0005
 # How many processes are held by a descriptor while they are killed.
 _AT_ONCE = 200
+# And how many of these descriptors are left for other uses where there are not enough.
+_SPARE = 2
 _SIGKILL = 9
 
 
@@ -185,7 +187,7 @@ def _others(directory: str, spared: Callable[[int], bool] | None) -> list[int]:
 
 def _shoot(victims: list[int], directory: str, deadline: float) -> list[int]:
     """Send SIGKILL to those processes that still are in a group; return those that have not ended in time."""
-    held = {pid: fd for pid in victims if (fd := _hold(pid)) is not None}
+    held = _hold(victims)
     try:
         # A number may have become another process's since the list was read; of those that are held it cannot.
         inside = held.keys() & set(pids([directory]))
@@ -206,12 +208,25 @@ def _signal(fd: int, number: int) -> None:
         return  # it has just ended
 
 
-def _hold(pid: int) -> int | None:
-    """Return a descriptor that stands for a process, and tells when it has ended; None where it has."""
-    try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
+def _hold(pids: list[int]) -> dict[int, int]:
+    """Return a descriptor for each process: it stands for that alone, and tells when it has ended. None where it has.
+
+    Where descriptors are scarce the first processes get theirs, and the others have their turn after them.
+    """
+    held: dict[int, int] = {}
+    for pid in pids:
+        try:
+            held[pid] = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        except OSError as error:
+            scarce = error.errno in (errno.EMFILE, errno.ENFILE) and len(held) > _SPARE
+            for _ in range(_SPARE if scarce else len(held)):
+                os.close(held.popitem()[1])
+            if scarce:
+                return held
+            raise
+    return held
 
 
 def _ended(fd: int, deadline: float) -> bool:

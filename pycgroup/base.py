@@ -48,7 +48,8 @@ class Controller(Members):
     def __init__(self, name: str, **values: Any) -> None:
         super().__init__(name)
         self._created = False
-        self._entries: list[bool] = []
+        #: For each entry the process that has made the group then, 0 where it was there.
+        self._entries: list[int] = []
         if values:
             self._staged.update(self.checked(values))
 
@@ -72,8 +73,7 @@ class Controller(Members):
         GroupBusyError by what the kernel said.
         """
         self._staged.update(self.checked(values))
-        if self._path == "/":
-            raise InvalidNameError(f"{self._label()}: the root of a hierarchy is always there")
+        self._refuse_root("is always there")
         # cgroup_create_cgroup says 0 for a group that exists, so that two could believe to have made it; 3.x removes it
         # where a value is refused, with its tasks going to the parent, and hides what the kernel answers with
         # EOPNOTSUPP; and it takes 5 times as long as the files.
@@ -152,15 +152,11 @@ class Controller(Members):
         GroupNotFoundError, GroupBusyError, PermissionDeniedError. Processes are moved by libcgroup's
         cgroup_delete_cgroup_ext on v1.
         """
-        clear = {"move": self._move_up, "kill": self._kill, "refuse": self._refuse}.get(tasks)
-        if clear is None:
-            raise InvalidValueError(f"tasks={tasks!r}: it is 'move', 'kill' or 'refuse'", value=tasks)
-        if self._path == "/":
-            raise InvalidNameError(f"{self._label()}: the root of a hierarchy is always there")
+        self._check_end(tasks)
         try:
             if not self._removed_empty():
                 groups = self._removable(recursive=recursive)
-                clear(groups)
+                {"move": self._move_up, "kill": self._kill, "refuse": self._refuse}[tasks](groups)
                 _tasks.remove(groups)
         except OSError as cause:
             if isinstance(cause, CgroupError):
@@ -172,6 +168,29 @@ class Controller(Members):
         self._created = False
 
     close = delete
+
+    def check_deletable(self, tasks: str, *, recursive: bool) -> None:
+        """Raise what delete() would, before anything is changed."""
+        self._check_end(tasks)
+        try:
+            groups = self._removable(recursive=recursive)
+            if tasks == "refuse":
+                self._refuse(groups)
+        except FileNotFoundError:
+            return  # somebody else has deleted it
+        except OSError as cause:
+            if isinstance(cause, CgroupError):
+                raise
+            raise self._failed(cause, "delete it") from cause
+
+    def _check_end(self, tasks: str) -> None:
+        if tasks not in ("move", "kill", "refuse"):
+            raise InvalidValueError(f"tasks={tasks!r}: it is 'move', 'kill' or 'refuse'", value=tasks)
+        self._refuse_root("is always there")
+
+    def _refuse_root(self, why: str) -> None:
+        if self._place.name == "/":
+            raise InvalidNameError(f"{self._label()}: the root of a hierarchy {why}", group=self.path)
 
     def _removed_empty(self) -> bool:
         """Remove the directory with the one call that it takes if nothing is in it. Raises OSError."""
@@ -198,9 +217,11 @@ class Controller(Members):
         """Kill all processes in the group and below it, but for the calling one, and wait until they are gone.
 
         `timeout` is seconds. Raises GroupBusyError for processes that are not gone by then, GroupNotFoundError,
-        PermissionDeniedError. The kernel does it at once through `cgroup.kill` (v2 since Linux 5.14); elsewhere, and
-        where the calling process is inside, each is signalled, again and again until none is left.
+        PermissionDeniedError, and InvalidNameError for the hierarchy's root. The kernel does it at once through
+        `cgroup.kill` (v2 since Linux 5.14); elsewhere, and where the calling process is inside, each is signalled,
+        again and again until none is left.
         """
+        self._refuse_root("holds all processes that are in no group of their own")
         hierarchy = self._place.hierarchy
         spared = _tasks.inside(self.path, here().directory("self", hierarchy))
         try:
@@ -217,7 +238,7 @@ class Controller(Members):
         return _tasks.kill_all(self.path, spared=spared, recheck=recheck, patience=patience)
 
     def _kill(self, _groups: list[str]) -> None:
-        self._leave()
+        self.leave(always=True)
         self.kill()
 
     def _move_up(self, groups: list[str]) -> None:
@@ -248,19 +269,23 @@ class Controller(Members):
             self._apply_staged()
         else:
             self.create()
-        self._entries.append(not there)
+        self._entries.append(0 if there else os.getpid())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Move the calling process out, and delete the group if the entry created it."""
-        if self._entries.pop():
+        """Move the calling process out if it was attached, and delete the group if the entry created it.
+
+        In a forked child nothing is deleted: the group is its parent's.
+        """
+        maker = self._entries.pop()
+        if maker == os.getpid():
             self._delete_after_use()
         elif os.path.isdir(self.path):
-            self._leave()
+            self.leave(always=False)
 
     def _delete_after_use(self) -> None:
         try:
             self.delete("refuse", recursive=True)
         except GroupBusyError:
-            self._leave()
+            self.leave(always=True)
             self.delete(recursive=True)

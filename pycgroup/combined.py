@@ -16,7 +16,8 @@ from .errors import (
     PermissionDeniedError,
     UnavailableError,
 )
-from .hosts import here
+from .making import Made
+from .names import group_name
 from .placed import Placed
 from .settings import apply
 
@@ -43,9 +44,9 @@ class Combined(Placed):
     def __init__(self, name: str | None = None, limits: Limits | None = None, **words: Unpack[LimitWords]) -> None:
         super().__init__(owners.unique_name() if name is None else name, limits, **words)
         self._unnamed = name is None
-        self._entries: list[list[str]] = []
-        #: Whether nothing can have been counted in it yet.
-        self.is_fresh = False
+        self._entries: list[Made] = []
+        #: Whether this object has made it, so that what is in it has been started there or brought.
+        self._is_own = False
         self._ending = Ending()
 
     # --- its life ---
@@ -58,21 +59,20 @@ class Combined(Placed):
     def create(self) -> Self:
         """Make the group in every hierarchy that its limits need, and limit it; all of that or nothing.
 
-        Raises GroupExistsError, UnavailableError, PermissionDeniedError, and InvalidValueError for a limit that the
-        kernel refuses.
+        It stays when this process has ended. Raises GroupExistsError, UnavailableError, PermissionDeniedError, and
+        InvalidValueError for a limit that the kernel refuses.
         """
         if self.found():
             message = f"{self._label()}: cannot create it: {self.paths[0]} exists"
             raise GroupExistsError(message, group=self._path, errno=errno.EEXIST)
-        self._make()
+        self._make(Made())
         return self
 
-    def _make(self) -> list[str]:
-        """Make what is missing and set the limits; return the directories that were made."""
+    def _make(self, made: Made) -> None:
+        """Make what is missing and set the limits."""
         settings = self.limits.settings()
         checked = {kind: self.view(kind).checked(values) for kind, values in settings.items()}
         before = dict(self._places)
-        made: list[str] = []
         try:
             beside = [_BESIDE[kind] for kind in settings if kind in _BESIDE]
             kinds: dict[type[controllers.Core], None] = dict.fromkeys([*settings, *_ALWAYS, *beside])
@@ -84,39 +84,26 @@ class Combined(Placed):
                 self._limit(kind, values)
         except BaseException:
             self._places = before
-            for directory in reversed(made):
-                os.rmdir(directory)
+            made.remove()
             raise
-        self.is_fresh = len(made) >= len(self._places)
-        return made
+        self._is_own |= bool(made.directories)
+        self.is_fresh = len(made.directories) >= len(self._places)
 
-    def _make_for(self, kind: type[controllers.Core], made: list[str], *, needed: bool) -> None:
+    def _make_for(self, kind: type[controllers.Core], made: Made, *, needed: bool) -> None:
         try:
             place = self.view(kind)._place
-            first = len(made)
+            first = len(made.directories)
             if place.hierarchy not in self._places:
-                self._make_directory(place.directory, made)
+                try:
+                    made.make(place.directory)
+                except OSError as cause:
+                    raise self._failed(cause, f"make {place.directory}") from cause
                 self._places[place.hierarchy] = place.directory
-            place.hierarchy.enable(place.directory, place.controller, [*made[first:], place.directory][0])
+            topmost = [*made.directories[first:], place.directory][0]
+            place.hierarchy.enable(place.directory, place.controller, topmost)
         except _REFUSALS:
             if needed:
                 raise
-
-    def _make_directory(self, directory: str, made: list[str]) -> None:
-        # Not by libcgroup, which reads /proc/mounts anew for each value: a group of four controllers would take as
-        # long to make as the program in it takes to run.
-        try:
-            os.mkdir(directory)
-        except FileExistsError:
-            return
-        except FileNotFoundError:
-            self._make_directory(os.path.dirname(directory), made)
-            os.mkdir(directory)
-        except OSError as cause:
-            raise self._failed(cause, f"make {directory}") from cause
-        made.append(directory)
-        if not self._unnamed:
-            owners.mark(directory)
 
     def _limit(self, kind: type[controllers.Core], values: dict[Setting[Any, Any], Any]) -> None:
         view = self.view(kind)
@@ -131,47 +118,80 @@ class Combined(Placed):
 
         Raises GroupNotFoundError, GroupBusyError, PermissionDeniedError.
         """
-        for view in self.views():
+        views = self.views()
+        for view in views:
+            view.check_deletable(tasks, recursive=recursive)
+        for view in views:
             if os.path.isdir(view.path):
                 view.delete(tasks, recursive=recursive)
         self._places = {}
 
     def __enter__(self) -> Self:
         """Make the group where it does not exist, and limit it."""
-        if not self._unnamed:
+        if not self._entries and not self._unnamed:
             self.found()
-        self._entries.append(self._make())
+        made = Made(alone=self._unnamed and not self._entries, marked=not self._unnamed)
+        try:
+            self._make(made)
+        except FileExistsError:
+            if not made.alone:
+                raise
+            self._rename()  # this process has become another program, which counts from the start
+            return self.__enter__()
+        self._entries.append(made)
+        self._is_held = True
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Kill what the group's run() and popen() have started, move the rest out, and remove what entry made."""
-        made = self._entries.pop()
-        if not made or not all(map(_removed_empty, reversed(made))):
-            self._end()
-            for view in self.views():
-                if view.path in made and os.path.isdir(view.path):
-                    view.delete(recursive=True)
-            for directory in reversed(made):
-                _removed_empty(directory)
-        if made:
-            self._places = {}
+    def _rename(self) -> None:
+        self.name = owners.unique_name()
+        self._path = group_name(self.name)
+        self._views.clear()
 
-    def _end(self) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Kill what the group's run() and popen() have started, move the rest out, and remove what entry made.
+
+        In a forked child nothing is done: the group is its parent's.
+        """
+        made = self._entries.pop()
+        self._is_held = bool(self._entries)
+        if made.process != os.getpid() or (self._entries and not made.directories):
+            return
+        if not made.directories or not made.remove():
+            self._end(made.directories)
+            made.remove()
+        if made.directories:
+            self._places, self._is_own = {}, False
+
+    def _end(self, made: list[str]) -> None:
         present = [view for view in self.views() if os.path.isdir(view.path)]
-        own = here().directories()
         for view in present:
-            if any(_tasks.inside(view.path, directory) for directory in own.values()):
-                view.detach()
-        attached = {pid for view in self._views.values() for pid in view.attached()}
-        left = self._ending.kill([view.path for view in present], attached)
-        if left:
+            view.leave(always=view.path in made)
+        if left := self.end_started():
             raise self._busy(left)
+        for view in present:
+            if view.path in made and os.path.isdir(view.path):
+                view.delete(recursive=True)
+
+    def end_started(self) -> list[int]:
+        """Kill what run() and popen() have started, with all its descendants; return what does not end in time.
+
+        Raises CgroupError.
+        """
+        views = self.views()
+        brought = {pid for view in views for pid in view.attached()} - {os.getpid()}
+        present = [view.path for view in views if os.path.isdir(view.path)]
+        try:
+            return self._ending.kill(present, brought, alone=self._is_own)
+        except OSError as cause:
+            raise self._failed(cause, "kill what it has started") from cause
 
     def kill(self) -> None:
-        """Kill every process of the group and of the groups below it, but the calling one. Raises GroupBusyError."""
-        groups = [group for directory in self.there().values() for group in _tasks.tree(directory)]
-        if left := sorted({pid for group in groups for pid in _tasks.kill(group)}):
-            raise self._busy(left)
+        """Kill every process of the group and of the groups below it, but the calling one.
+
+        Raises GroupBusyError, PermissionDeniedError, GroupNotFoundError, and InvalidNameError for a hierarchy's root.
+        """
+        for view in self.views():
+            view.kill()
 
     def _busy(self, left: list[int]) -> GroupBusyError:
         message = f"{self._label()}: the processes {_tasks.listed(left)} did not end after SIGKILL"
@@ -207,13 +227,18 @@ class Combined(Placed):
     def move(self, tasks_from: Combined | Controller) -> None:
         """Move all processes of another group, not of those below it, into this one.
 
-        Raises GroupNotFoundError, GroupBusyError, PermissionDeniedError.
+        Raises GroupNotFoundError, GroupBusyError, PermissionDeniedError; and before anything is moved UnavailableError
+        for a group in a hierarchy that this one is not in.
         """
         others = tasks_from.views() if isinstance(tasks_from, Combined) else [tasks_from]
         mine = {view._place.hierarchy: view for view in self.views()}
         for other in others:
-            view = mine.get(other._place.hierarchy)
-            while view is not None and (pids := other.pids()):
+            if other._place.hierarchy not in mine:
+                message = f"{self._label()}: nothing of {other.path} can come here: it is not in that hierarchy"
+                raise UnavailableError(message, group=self._path)
+        for other in others:
+            view = mine[other._place.hierarchy]
+            while view.path != other.path and (pids := other.pids()):
                 for pid in pids:
                     _attach_if_alive(view, pid)
 
@@ -225,7 +250,11 @@ class Combined(Placed):
         """Return the groups right below this one, in any hierarchy, sorted by name. Raises GroupNotFoundError."""
         found: dict[str, dict[Hierarchy, str]] = {}
         for tree, directory in self.there().items():
-            for name in _kernfs.children(directory):
+            try:
+                names = _kernfs.children(directory)
+            except OSError as cause:
+                raise self._failed(cause, "list its children") from cause
+            for name in names:
                 found.setdefault(name, {})[tree] = f"{directory}/{name}"
         return [self._at(found[name]) for name in sorted(found)]
 
@@ -237,18 +266,6 @@ class Combined(Placed):
                 yield from child.walk()
             except FileNotFoundError:
                 continue  # removed meanwhile
-
-
-def _removed_empty(directory: str) -> bool:
-    try:
-        os.rmdir(directory)
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
-            raise
-        return False
-    return True
 
 
 def _attach_if_alive(view: Controller, pid: int) -> None:

@@ -5,51 +5,97 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import takewhile
 
 from . import _tasks, owners
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PARENT = 1  # field 4 of /proc/PID/stat, counted from behind the name
+_INIT = 1
+# So many starts are remembered before those that have ended are forgotten.
+_MANY = 4096
 
 
 class Ending:
-    """What a group has started: everything in it that is younger than the first start and was not brought from outside.
+    """What a group has started: the processes themselves and their descendants, as long as these are in the group.
 
-    A process whose parents have all ended belongs to no one any more; but the group still holds it.
+    Of a process whose parents have ended nobody can tell who started it. In a group of one's own it counts as started
+    there if it is younger than the first start.
     """
 
-    __slots__ = ("_first",)
+    __slots__ = ("_first", "_launches", "_started")
 
     def __init__(self) -> None:
         self._first: int | None = None
+        #: When each was started, between two ticks of the clock: numbers of processes come again.
+        self._started: dict[int, tuple[int, int]] = {}
+        #: Whether others start processes for the group, as wrap() has them do.
+        self._launches = False
 
-    def begin(self) -> None:
-        """Note that a process is being started."""
+    def begin(self, *, launched: bool = False) -> int:
+        """Note that a process is being started, perhaps by somebody else; return what started() wants to know."""
+        now = _now()
         if self._first is None:
-            self._first = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
+            self._first = now
+        self._launches |= launched
+        return now
 
-    def kill(self, directories: list[str], brought: set[int]) -> list[int]:
+    def started(self, pid: int, begun: int) -> None:
+        """Note which process was started since begin()."""
+        self._started[pid] = begun, _now()
+        if len(self._started) > _MANY:
+            self._started = {each: ticks for each, ticks in self._started.items() if self._is_started(each)}
+
+    def kill(self, directories: list[str], brought: set[int], *, alone: bool) -> list[int]:
         """Kill what was started, in these groups and below; return what did not end. Raises OSError.
 
-        `brought` are processes that were moved here: they and their children are left alone.
+        `brought` are processes that were moved here: they and their children are left alone. `alone`: the group is of
+        one's own, so that who has lost his parents was started here.
         """
-        first = self._first
-        if first is None:
+        if self._first is None:
             return []
+        groups = [group for directory in directories for group in _tasks.tree(directory)]
 
         def spared(pid: int) -> bool:
-            began = owners.started(pid)
-            return began is None or began < first or not brought.isdisjoint(_line(pid))
+            line = _line(pid)
+            if not brought.isdisjoint(line):
+                return True
+            ours = any(map(self._is_started, line)) or (self._launches and os.getpid() in line)
+            return not ours and not (alone and self._is_orphan(line, groups))
 
-        groups = [group for directory in directories for group in _tasks.tree(directory)]
         return sorted({pid for group in groups for pid in _tasks.kill(group, spared)})
+
+    def _is_started(self, pid: int) -> bool:
+        earliest, latest = self._started.get(pid, (0, -1))
+        return earliest <= latest and earliest <= (owners.started(pid) or 0) <= latest
+
+    def _is_orphan(self, line: list[int], groups: list[str]) -> bool:
+        """Tell whether a process, or the highest of its parents that is in the group, belongs to no one any more."""
+        inside = list(takewhile(set(_tasks.pids(groups)).__contains__, line)) or line[:1]
+        above = line[len(inside) :]
+        return bool(above) and _adopts(above[0]) and (owners.started(inside[-1]) or 0) >= (self._first or 0)
+
+
+def _now() -> int:
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
+
+
+def _adopts(pid: int) -> bool:
+    """Tell whether a process is one to which orphans go: init, or a user's systemd."""
+    if pid == _INIT:
+        return True
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read() == "systemd\n"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _line(pid: int) -> list[int]:
     """Return a process and those above it."""
     line = [pid]
     try:
-        while line[-1] > 1:
+        while line[-1] > _INIT:
             line.append(int(owners.stat_fields(line[-1])[_PARENT]))
     except (FileNotFoundError, ProcessLookupError):
         pass

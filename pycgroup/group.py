@@ -58,7 +58,7 @@ class Cgroup(Starting):
 
         return delegated(pid, leaf=leaf, timeout=timeout)
 
-    def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function in a new process inside the group, and return its value or raise its exception.
 
         The function, what it is given and what it returns must be such as pickle takes. Raises MemoryLimitExceeded
@@ -92,7 +92,7 @@ class Cgroup(Starting):
     async def create_subprocess_exec(self, program: Any, *args: Any, **options: Any) -> asyncio.subprocess.Process:
         """Start a program inside the group as asyncio.create_subprocess_exec does, with the same options and result.
 
-        Raises as popen() does.
+        Raises as popen() does, and ValueError for what asyncio does not take, such as text=True.
         """
         from .asynchronous import create_subprocess_exec
 
@@ -101,11 +101,12 @@ class Cgroup(Starting):
     def wrap(self, args: Sequence[Any]) -> list[str]:
         """Return the arguments of a program that enters the group and then executes `args`, for any other launcher.
 
-        A shell does it: where the group cannot be entered, it says so and exits with 126. Raises GroupNotFoundError.
+        A shell does it: where the group cannot be entered, it says so and exits with 126. Raises GroupNotFoundError,
+        and InvalidValueError for what is no list of arguments.
         """
         from .spawn import wrap
 
-        return wrap(self.begin(), args)
+        return wrap(self.begin(launched=True)[0], args)
 
     @property
     def cpu(self) -> controllers.CPU:

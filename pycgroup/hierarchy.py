@@ -40,6 +40,8 @@ class Hierarchy:
     own_task_file: ClassVar[str]
     #: Whether the kernel can start a child inside a group here (CLONE_INTO_CGROUP).
     starts_inside: ClassVar[bool]
+    #: Whether a group may hold processes beside children that have controllers.
+    inner_processes: ClassVar[bool]
     #: Seconds after which to read a control file again that is waited for; None where the kernel tells of changes.
     recheck: ClassVar[float | None]
     #: Whether a frozen process that is killed dies, or does when it is thawed.
@@ -120,6 +122,7 @@ class V1(Hierarchy):
     # 20 us instead of a grace period of 7 to 15 ms.
     own_task_file = "tasks"
     starts_inside = False
+    inner_processes = True
     recheck = 0.001
     frozen_die = False
     delegable = False
@@ -150,6 +153,7 @@ class V2(Hierarchy):
     threads_file = "cgroup.threads"
     own_task_file = "cgroup.procs"
     starts_inside = True
+    inner_processes = False
     recheck = None
     frozen_die = True
     delegable = True

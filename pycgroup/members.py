@@ -93,12 +93,15 @@ class Members(View):
             attempt = f"move {who} to {os.path.dirname(path)}"
             raise self._failed(cause, attempt, _REFUSED.get(cause.errno or 0, "")) from cause
 
-    def _leave(self) -> None:
-        """Move the calling process out if it is in the group or below it: to where it was, or else up."""
+    def leave(self, *, always: bool) -> None:
+        """Move the calling process out if it is in the group or below it: to where it was, or else up.
+
+        `always`, or only if attach() has brought it here. Raises GroupBusyError, PermissionDeniedError.
+        """
         tree = self._place.hierarchy
-        if not _tasks.inside(self.path, here().directory("self", tree)):
-            return
         known = _before.get(self.path, {}).pop(os.getpid(), None)
+        if (known is None and not always) or not _tasks.inside(self.path, here().directory("self", tree)):
+            return
         *targets, last = filter(None, (known, os.path.dirname(self.path), tree.path))
         for target in targets:
             try:
@@ -109,7 +112,13 @@ class Members(View):
         self._write_pid(last, None)
 
     def _forget_members(self) -> None:
-        _before.pop(self.path, None)
+        """Note that the group is gone: who was here before he went on comes back to where he was before that."""
+        here_before = _before.pop(self.path, {})
+        for places in _before.values():
+            for pid in [pid for pid, place in places.items() if place == self.path]:
+                del places[pid]
+                if pid in here_before:
+                    places[pid] = here_before[pid]
 
     def pids(self) -> list[int]:
         """Return the processes in the group, without those of its children, sorted.

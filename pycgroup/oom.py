@@ -199,7 +199,7 @@ class SignalledOom(OomWatch):
         return control.oom_kill_disable or kills >= max(1, event.ooms)
 
     def _killed_below(self) -> int:
-        return _killed_under(self._owner._place.directory)
+        return killed_under(self._owner._place.directory)
 
     def _close(self, event: OomEvent, control: OomControl | None, *, next_came: bool = False) -> None:
         """Count what became of an event. Where the next one has come already, the kills of that are left to it."""
@@ -238,7 +238,7 @@ def _confidence(event: OomEvent, kills: int, named: int) -> str:
     return "counted" if event.under_oom else "signalled"
 
 
-def _killed_under(directory: str) -> int:
+def killed_under(directory: str) -> int:
     """Return how many processes were killed in the groups below a directory."""
     try:
         if os.stat(directory).st_nlink == 2:  # noqa: PLR2004  # itself and its name: no groups below
@@ -247,4 +247,4 @@ def _killed_under(directory: str) -> int:
         own = [OOM_CONTROL.decode(_kernfs.read(f"{each}/memory.oom_control")) for each in below]
     except OSError:
         return 0  # one of them is being removed
-    return sum(map(_kills, own)) + sum(map(_killed_under, below))
+    return sum(map(_kills, own)) + sum(map(killed_under, below))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Whose a group is: each directory that Cgroup(...) makes carries the process that made it, for reap() to find.
 
-A process is its PID namespace, its number there and its start time: a number comes again, that triple does not. It
-stands in an extended attribute of the directory, which v2 has for every user since Linux 5.7 and v1 for root, and
-in the names of groups that were not given one.
+A process is its namespaces (of PIDs and of time), its number there and its start time: a number comes again, that
+triple does not. It stands in an extended attribute of the directory, which v2 has for every user since Linux 5.7 and v1
+for root, and in the names of groups that were not given one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 
 from ._types import TYPE_CHECKING
 from .hosts import here
@@ -21,22 +22,31 @@ if TYPE_CHECKING:
 _ATTRIBUTES = ("user.pycgroup", "trusted.pycgroup")
 _PREFIX = "pycgroup-"
 _REFUSED = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSPC)
-_START_TIME = 19  # field 22 of /proc/PID/stat, counted from behind the name
+# Fields of /proc/PID/stat, counted from behind the name: 3, 20 and 22.
+_STATE, _THREADS, _START_TIME = 0, 17, 19
+_PROCESS = re.compile(r"(n\d+t\d+)-(\d+)-(\d+)")
 
 _numbers = itertools.count()
 _self: dict[int, str] = {}
 
 
 def owner() -> str:
-    """Return the calling process as groups carry it: 'nNAMESPACE-PID-START'."""
+    """Return the calling process as groups carry it: 'nNAMESPACEtNAMESPACE-PID-START'."""
     pid = os.getpid()
     if pid not in _self:
-        _self[pid] = f"n{_namespace()}-{pid}-{started(pid)}"
+        _self[pid] = f"{_namespaces()}-{pid}-{started(pid)}"
     return _self[pid]
 
 
-def _namespace() -> int:
-    return os.stat("/proc/self/ns/pid").st_ino
+def _namespaces() -> str:
+    return "n{}t{}".format(*map(_inode, ("/proc/self/ns/pid", "/proc/self/ns/time")))
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        return 0  # a kernel without that kind of namespace
 
 
 def started(pid: int) -> int | None:
@@ -82,24 +92,34 @@ def owner_of(directory: str) -> str | None:
                 raise
     name = os.path.basename(directory)
     process = name.removeprefix(_PREFIX).rpartition("-")[0]
-    return process if name.startswith(_PREFIX) and _is_process(process) else None
+    return process if name.startswith(_PREFIX) and _PROCESS.fullmatch(process) else None
+
+
+def is_abandoned(directory: str) -> bool:
+    """Return whether this library has made a group for a process that is known to be gone."""
+    process = owner_of(directory)
+    return process is not None and is_dead(process)
 
 
 def is_dead(process: str) -> bool:
-    """Return whether an owner is known to be gone: one in another PID namespace is not known to be."""
-    namespace, pid, start = process.split("-")
-    return namespace == f"n{_namespace()}" and str(started(int(pid))) != start
+    """Return whether an owner is known to be gone: one in another namespace is not known to be."""
+    parts = _PROCESS.fullmatch(process)
+    return parts is not None and parts[1] == _namespaces() and _has_ended(int(parts[2]), parts[3])
+
+
+def _has_ended(pid: int, start: str) -> bool:
+    try:
+        fields = stat_fields(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    # Nobody has waited for a zombie yet; but where other threads run on, it is the first thread alone that has ended.
+    is_zombie = fields[_STATE] in ("Z", "X") and int(fields[_THREADS]) <= 1
+    return fields[_START_TIME] != start or is_zombie
 
 
 def abandoned() -> Iterator[str]:
     """Yield the directories of the groups whose owners are dead, those below before those above."""
     for tree in here(again=True).hierarchies:
         for directory, _, _ in os.walk(tree.path, topdown=False):
-            process = owner_of(directory)
-            if process is not None and _is_process(process) and is_dead(process):
+            if is_abandoned(directory):
                 yield directory
-
-
-def _is_process(text: str) -> bool:
-    namespace, *numbers = text.split("-")
-    return len(numbers) == len(("PID", "START")) and all(map(str.isdecimal, (namespace.removeprefix("n"), *numbers)))

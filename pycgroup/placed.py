@@ -32,6 +32,10 @@ class Placed:
         self.name = name
         self._path = group_name(name)
         self._places: dict[Hierarchy, str] = {}
+        #: Whether nothing can have been counted in it yet.
+        self.is_fresh = False
+        #: Whether it is in use, so that it is where it was found.
+        self._is_held = False
         self._views: dict[type[controllers.Core], Any] = {}
 
     @classmethod
@@ -55,6 +59,7 @@ class Placed:
 
     def view(self, kind: type[C]) -> C:
         """Return the group as one controller sees it, such as Cgroup.MEMORY. Raises UnavailableError."""
+        self.is_fresh = False
         view: C | None = self._views.get(kind)
         if view is None:
             tree, controller = locate(kind.V1, kind.V2)
@@ -80,9 +85,9 @@ class Placed:
 
     def found(self) -> dict[Hierarchy, str]:
         """Return where it is, in each hierarchy that it is in."""
-        if not self._places:
-            everywhere = {tree: self.directory(tree) for tree in here().hierarchies}
-            self._places = {tree: directory for tree, directory in everywhere.items() if os.path.isdir(directory)}
+        if not self._places or not self._is_held:
+            places = self._places or {tree: self.directory(tree) for tree in here().hierarchies}
+            self._places = {tree: directory for tree, directory in places.items() if os.path.isdir(directory)}
         return self._places
 
     def there(self) -> dict[Hierarchy, str]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from . import controllers
 from ._types import TYPE_CHECKING
 from .errors import CgroupError, MemoryLimitExceeded
+from .oom import killed_under
 from .victims import kernel_log
 
 if TYPE_CHECKING:
@@ -40,28 +41,41 @@ class CpuTime(NamedTuple):
 class Counts:
     """What a group has counted since it was made; None where no controller of it counts that.
 
-    oom_kills: processes killed for want of memory. memory_peak: bytes. cpu_time: a CpuTime. throttled_time: seconds in
-    which the cpus limit held it back. pids_peak: the most processes and threads at once (Linux 6.1).
+    oom_kills: processes killed for want of memory. memory_peak: bytes. cpu_usage: nanoseconds, and the clock ticks of
+    it in user mode and in the kernel. throttled_time: seconds in which the cpus limit held it back. pids_peak: the most
+    processes and threads at once (Linux 6.1).
     """
 
-    __slots__ = ("cpu_time", "memory_peak", "oom_kills", "pids_peak", "throttled_time")
+    __slots__ = ("cpu_usage", "memory_peak", "oom_kills", "pids_peak", "throttled_time")
 
     def __init__(self, group: Combined) -> None:
-        self.oom_kills = _counted(group, controllers.MEMORY, lambda memory: memory.oom_control.oom_kill)
-        self.memory_peak = _counted(group, controllers.MEMORY, lambda memory: memory.max_usage_in_bytes)
-        self.cpu_time = _counted(group, controllers.CPUACCT, _cpu_time)
-        self.throttled_time = _counted(group, controllers.CPU, lambda cpu: cpu.stat.throttled_time / _NANO)
-        self.pids_peak = _counted(group, controllers.PIDS, lambda pids: pids.peak)
+        self.oom_kills = counted(group, controllers.MEMORY, _oom_kills)
+        self.memory_peak = counted(group, controllers.MEMORY, lambda memory: memory.max_usage_in_bytes)
+        self.cpu_usage = counted(group, controllers.CPUACCT, _cpu_usage)
+        self.throttled_time = counted(group, controllers.CPU, lambda cpu: cpu.stat.throttled_time / _NANO)
+        self.pids_peak = counted(group, controllers.PIDS, lambda pids: pids.peak)
 
 
-def _cpu_time(group: controllers.CPUACCT) -> CpuTime:
-    """Return the time, which the kernel counts exactly, divided as it samples it: every few milliseconds."""
-    total, sampled = group.usage / _NANO, group.stat
-    in_kernel = total * sampled.system / ((sampled.user + sampled.system) or 1)
-    return CpuTime(total - in_kernel, in_kernel)
+def _oom_kills(group: controllers.MEMORY) -> int:
+    """Return how many were killed, with those in groups below, which v1 counts there alone."""
+    control = group.oom_control
+    return control.oom_kill + (0 if "oom" in control else killed_under(group.path))
 
 
-def _counted(group: Combined, kind: type[C], read: Callable[[C], T]) -> T | None:
+def _cpu_usage(group: controllers.CPUACCT) -> tuple[int, int, int]:
+    stat = group.stat
+    return group.usage, stat.user, stat.system
+
+
+def cpu_time(before: tuple[int, int, int], after: tuple[int, int, int]) -> CpuTime:
+    """Return the time between two usages: the kernel counts it exactly, and samples where it went by ticks."""
+    total, user, system = (now - then for then, now in zip(before, after, strict=True))
+    in_kernel = total * system / ((user + system) or 1)
+    return CpuTime((total - in_kernel) / _NANO, in_kernel / _NANO)
+
+
+def counted(group: Combined, kind: type[C], read: Callable[[C], T]) -> T | None:
+    """Return what one controller says of a group, None where there is no such thing."""
     try:
         return read(group.view(kind)) if group.has(kind) else None
     except (CgroupError, AttributeError, KeyError):
@@ -84,7 +98,7 @@ class Result(subprocess.CompletedProcess["Any"]):
         before: Counts | None,
         after: Counts,
         wall_time: float,
-        cpu_time: tuple[float, float] | None,
+        own_time: tuple[float, float] | None,
     ) -> None:
         super().__init__(*done)
         self.wall_time = wall_time
@@ -93,10 +107,9 @@ class Result(subprocess.CompletedProcess["Any"]):
         kills = _since(before and before.oom_kills, after.oom_kills)
         self.oom_killed = None if kills is None else kills > 0
         self.throttled_time = _since(before and before.throttled_time, after.throttled_time)
-        self.cpu_time = after.cpu_time or (cpu_time and CpuTime(*cpu_time))
-        if before and before.cpu_time and after.cpu_time:
-            spent = (now - then for now, then in zip(after.cpu_time, before.cpu_time, strict=True))
-            self.cpu_time = CpuTime(*spent)
+        self.cpu_time = own_time and CpuTime(*own_time)
+        if after.cpu_usage:
+            self.cpu_time = cpu_time((before and before.cpu_usage) or (0, 0, 0), after.cpu_usage)
 
     def __repr__(self) -> str:
         counted = ("oom_killed", "memory_peak", "cpu_time", "throttled_time", "pids_peak", "wall_time")
@@ -132,7 +145,7 @@ def _killed(group: Combined, result: Result, pid: int, logged: int) -> str | Non
 
 
 def _exceeded(group: Combined, result: Result, victim: str | None) -> MemoryLimitExceeded:
-    limit, peak = _counted(group, controllers.MEMORY, lambda memory: memory.limit_in_bytes), result.memory_peak
+    limit, peak = counted(group, controllers.MEMORY, lambda memory: memory.limit_in_bytes), result.memory_peak
     figures = f"limit {limit} bytes, peak {peak} bytes"
     message = f"the kernel killed {victim or 'a process'} of the group {group.name} for want of memory: {figures}"
     return MemoryLimitExceeded(message, limit=limit, peak=peak, victim=victim, result=result, group=group.name)

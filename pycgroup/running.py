@@ -7,6 +7,7 @@ import subprocess
 import time
 
 from ._types import TYPE_CHECKING
+from .errors import CgroupError
 from .results import Counts, Result
 from .victims import position
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .starting import Starting
+
+_PATIENCE = 5.0  # seconds
 
 
 def run(
@@ -31,8 +34,8 @@ def run(
     before = None if group.is_fresh else Counts(group)
     logged = position() if check else 0
     began = time.monotonic()
-    with group.popen(*given, **options) as process:
-        output, errors = _waited(group, process, data, timeout)
+    process = group.popen(*given, **options)
+    output, errors = _waited(group, process, data, timeout)
     done = (process.args, process.returncode, output, errors)
     result = Result(done, before, Counts(group), time.monotonic() - began, process.cpu_time)
     if check:
@@ -54,11 +57,26 @@ def _streams(options: dict[str, Any], data: Any, *, capture_output: bool) -> Non
 def _waited(group: Starting, process: subprocess.Popen[Any], data: Any, timeout: float | None) -> tuple[Any, Any]:
     try:
         output: tuple[Any, Any] = process.communicate(data, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        group.kill()
-        process.wait()
+    except subprocess.TimeoutExpired as expired:
+        _end(group, process, expired)
         raise
     except BaseException:
-        process.kill()
+        with process:  # which waits for it, and closes its pipes
+            process.kill()
         raise
     return output
+
+
+def _end(group: Starting, process: subprocess.Popen[Any], expired: subprocess.TimeoutExpired) -> None:
+    """Kill what was started; what does not end, as one that is frozen, does not keep anybody waiting either."""
+    try:
+        group.end_started()
+    except CgroupError as error:
+        expired.add_note(f"its descendants are not all killed: {error}")
+    process.kill()
+    for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
+        stream.close()
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        expired.add_note(f"process {process.pid} has not ended {_PATIENCE} s after SIGKILL")

@@ -24,13 +24,22 @@ class Starting(Combined):
         """
         from .spawn import Popen
 
-        return Popen(args, *positional, entrance=self.begin(), **options)
+        entrance, begun = self.begin()
+        process = Popen(args, *positional, entrance=entrance, **options)
+        self.started(process.pid, begun)
+        return process
 
-    def begin(self) -> Entrance:
-        """Return the way in, for what starts a process by itself; what is younger is killed when the block ends."""
+    def begin(self, *, launched: bool = False) -> tuple[Entrance, int]:
+        """Return the way in for a process that is to be started, and when that was; started() is to say which it is.
+
+        `launched`: somebody else starts it, so that it is any younger descendant of this process in the group.
+        """
         from .spawn import Entrance
 
         entrance = Entrance(self.there())
         self.is_fresh = False
-        self._ending.begin()
-        return entrance
+        return entrance, self._ending.begin(launched=launched)
+
+    def started(self, pid: int, begun: int) -> None:
+        """Note a process that was started in the group: it is killed when the block ends."""
+        self._ending.started(pid, begun)

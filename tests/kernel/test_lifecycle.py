@@ -181,7 +181,7 @@ MANY_THREADS = """
 import threading, sys
 threading.stack_size(65536)
 go = threading.Event()
-for _ in range(1200): threading.Thread(target=go.wait).start()
+for _ in range(1000): threading.Thread(target=go.wait, daemon=True).start()
 print("threads", flush=True)
 sys.stdin.read()
 go.set()

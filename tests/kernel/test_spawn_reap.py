@@ -108,12 +108,13 @@ def test_a_number_that_has_come_again_is_another_process() -> None:
     assert not owners.is_dead(owners.owner())
     assert owners.is_dead(f"{namespace}-{pid}-{int(start) - 1}")
     assert owners.is_dead(f"{namespace}-{2**22 - 1}-5")
-    assert not owners.is_dead(f"n1-{2**22 - 1}-5"), "a process of another PID namespace is not known to be dead"
+    assert not owners.is_dead(f"n1t1-{2**22 - 1}-5"), "a process of another namespace is not known to be dead"
+    assert not owners.is_dead("somebody else's mark")
 
 
 def test_an_owner_is_read_from_the_name_where_there_are_no_attributes(unique: Callable[..., str]) -> None:
-    directory = oracle.make("pids", f"{unique('pids')}/pycgroup-n12-34-56-7")
-    assert owners.owner_of(directory) == "n12-34-56"
+    directory = oracle.make("pids", f"{unique('pids')}/pycgroup-n12t3-34-56-7")
+    assert owners.owner_of(directory) == "n12t3-34-56"
     assert owners.owner_of(os.path.dirname(directory)) is None
     os.rmdir(directory)
 

@@ -44,7 +44,7 @@ ROWS: tuple[tuple[str, frozenset[str]], ...] = tuple(
         ("L3", "freezing"),
         ("L4", "controllers"),
         ("L5", "limits owners spawn"),
-        ("L5", "ending placed"),
+        ("L5", "ending making placed"),
         ("L5", "combined"),
         ("L5", "starting"),
         ("L5", "results worker"),
@@ -55,6 +55,7 @@ ROWS: tuple[tuple[str, frozenset[str]], ...] = tuple(
         ("L6", "remedies"),
         ("L6", "doctor"),
         ("L7", "pytest_child"),
+        ("L7", "pytest_limited"),
         ("L7", "pytest_plugin cli"),
         ("L7", "__main__"),
     )

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""The directories of one group, one in each hierarchy: made with what is missing above them, marked, and removed."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from . import owners
+
+# A group above may be removed by another process between two calls; no one is so unlucky so often.
+_ATTEMPTS = 100
+
+
+class Made:
+    """What one entry into a group has made, and so has to remove. `process` is who has.
+
+    `alone`: the name is one that nobody else may have. `marked`: the directories carry their owner, for reap().
+    """
+
+    __slots__ = ("alone", "directories", "marked", "process")
+
+    def __init__(self, *, alone: bool = False, marked: bool = False) -> None:
+        self.alone = alone
+        self.marked = marked
+        self.process = os.getpid()
+        self.directories: list[str] = []
+
+    def make(self, directory: str) -> None:
+        """Make a directory unless it exists; one whose owner is dead is taken over. Raises OSError."""
+        # Not by libcgroup, which reads /proc/mounts anew for each value: a group of four controllers would take as
+        # long to make as the program in it takes to run.
+        for attempt in range(_ATTEMPTS):
+            try:
+                os.mkdir(directory)
+            except FileExistsError:
+                if self.alone:
+                    raise
+                if not self.marked or not owners.is_abandoned(directory):
+                    return
+            except FileNotFoundError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                self.make(os.path.dirname(directory))
+                continue
+            break
+        self.directories.append(directory)
+        if self.marked:
+            owners.mark(directory)
+
+    def remove(self) -> bool:
+        """Remove what is empty; return whether all of it is gone. Raises OSError."""
+        gone = [_is_removed(directory) for directory in reversed(self.directories)]
+        return all(gone)
+
+
+def _is_removed(directory: str) -> bool:
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
