@@ -7,13 +7,15 @@ import os
 import time
 from itertools import takewhile
 
-from . import _tasks, owners
+from . import _locks, _tasks, owners
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PARENT = 1  # field 4 of /proc/PID/stat, counted from behind the name
 _INIT = 1
 # So many starts are remembered before those that have ended are forgotten.
 _MANY = 4096
+# Guards what was started, as several threads may start processes.
+_guard = _locks.lock()
 
 
 class Ending:
@@ -23,12 +25,13 @@ class Ending:
     there if it is younger than the first start.
     """
 
-    __slots__ = ("_first", "_launches", "_started")
+    __slots__ = ("_first", "_launches", "_most", "_started")
 
     def __init__(self) -> None:
         self._first: int | None = None
         #: When each was started, between two ticks of the clock: numbers of processes come again.
         self._started: dict[int, tuple[int, int]] = {}
+        self._most = _MANY
         #: Whether others start processes for the group, as wrap() has them do.
         self._launches = False
 
@@ -42,9 +45,11 @@ class Ending:
 
     def started(self, pid: int, begun: int) -> None:
         """Note which process was started since begin()."""
-        self._started[pid] = begun, _now()
-        if len(self._started) > _MANY:
-            self._started = {each: ticks for each, ticks in self._started.items() if self._is_started(each)}
+        with _guard:
+            self._started[pid] = begun, _now()
+            if len(self._started) > self._most:
+                self._started = {each: ticks for each, ticks in self._started.items() if self._is_started(each)}
+                self._most = max(_MANY, 2 * len(self._started))
 
     def kill(self, directories: list[str], brought: set[int], *, alone: bool) -> list[int]:
         """Kill what was started, in these groups and below; return what did not end. Raises OSError.

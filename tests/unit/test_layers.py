@@ -21,7 +21,7 @@ ROWS: tuple[tuple[str, frozenset[str]], ...] = tuple(
     (layer, frozenset(names.split()))
     for layer, names in (
         ("L0", "_types"),
-        ("L0", "errors"),
+        ("L0", "errors _locks"),
         ("L0", "codecs names"),
         ("L0", "stats cpusets quotas"),
         ("L0", "devices happenings"),

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""Locks that a forked child finds free, whichever thread of its parent held them: that thread is not in the child."""
+
+from __future__ import annotations
+
+import os
+from _thread import RLock  # what `threading` re-exports; importing that would cost more than all of pycgroup
+
+from ._types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def lock() -> RLock:
+    """Return a re-entrant lock for the length of the process: a signal handler may want what its own thread holds."""
+    made: Any = RLock()
+    os.register_at_fork(after_in_child=made._at_fork_reinit)  # noqa: SLF001  # as concurrent.futures does
+    return made  # type: ignore[no-any-return]
+
+
+#: Guards what is being found out about events: their figures, victims, and the descriptors that tell of them. It is
+#: held while files are read, so that nobody reads what another thread is closing.
+looking = lock()

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""What a group remembers of the processes that it started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pycgroup.ending import Ending
+
+THREADS = 4
+MANY = 4096
+# Above every pid, so that these have ended.
+NO_PROCESS = 2**22 + 1
+
+
+@pytest.fixture
+def often() -> Iterator[None]:
+    """Have threads take turns as often as can be."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("often")
+def test_threads_may_start_processes_at_once() -> None:
+    ending = Ending()
+
+    def start(first: int) -> None:
+        for number in range(MANY):
+            ending.started(first + number, ending.begin())
+
+    firsts = [NO_PROCESS + number * MANY for number in range(THREADS)]
+    with ThreadPoolExecutor(THREADS) as threads:
+        assert list(threads.map(start, firsts)) == [None] * THREADS
+
+
+def test_who_has_ended_is_forgotten_and_who_has_not_is_kept() -> None:
+    ending = Ending()
+    begun = ending.begin()
+    with subprocess.Popen(["sleep", "60"]) as process:
+        ending.started(process.pid, begun)
+        for number in range(3 * MANY):
+            ending.started(NO_PROCESS + number, ending.begin())
+        assert process.pid in ending._started
+        assert len(ending._started) <= 2 * MANY
+        assert os.getpid() not in ending._started
+        process.kill()
