@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import resource
@@ -127,13 +128,13 @@ def test_only_the_descriptors_that_are_passed_stay_open(group: Cgroup) -> None:
 
 def test_several_passed_descriptors_with_gaps(group: Cgroup) -> None:
     null = os.open("/dev/null", os.O_RDONLY)
-    numbers = [20, 21, 25, 900]
-    stray = [22, 24, 26, 901]
+    numbers = [820, 821, 825, 900]
+    stray = [822, 824, 826, 901]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1024), hard))
     try:
         for number in numbers + stray:
-            os.dup2(null, number)
+            assert fcntl.fcntl(null, fcntl.F_DUPFD, number) == number  # nobody else's
         shown = group.run(["ls", "/proc/self/fd"], pass_fds=numbers, stdout=PIPE, text=True).stdout.split()
         assert set(map(str, numbers)) <= set(shown)
         assert not set(map(str, stray)) & set(shown)
