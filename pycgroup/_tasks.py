@@ -119,6 +119,8 @@ def move(groups: list[str], *targets: str) -> None:
     Raises OSError.
     """
     while found := [pid for group in groups if os.path.isdir(group) for pid in pids([group])]:
+        if 0 in found:
+            raise OSError(errno.EBUSY, "a process of another PID namespace is in it, which has no number here")
         for pid in found:
             _move(pid, *targets)
 
@@ -139,9 +141,10 @@ def kill_all(directory: str, *, spared: bool, recheck: float | None, patience: f
 
     `spared` says that the calling process may be in there, and lives on. `patience` is seconds. Raises OSError.
     """
+    deadline = time.monotonic() + patience
     if spared or not _killed_at_once(directory, recheck, patience):
         groups = tree(directory)
-        left = [pid for group in groups for pid in kill(group, patience=patience)]
+        left = [pid for group in groups for pid in kill(group, patience=max(0.0, deadline - time.monotonic()))]
         # A process of another PID namespace has no number here, so that it cannot be signalled.
         return left + [pid for pid in pids(groups) if pid == 0]
     return []
@@ -234,4 +237,4 @@ def _ended(fd: int, deadline: float) -> bool:
 
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    return bool(poll.poll(_waiting.milliseconds(max(0.0, deadline - time.monotonic()))))

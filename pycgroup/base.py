@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 
-from . import _kernfs, _native, _tasks
+from . import _kernfs, _native, _tasks, _waiting
 from ._types import TYPE_CHECKING
 from .errors import (
     CgroupError,
@@ -217,15 +217,16 @@ class Controller(Members):
         """Kill all processes in the group and below it, but for the calling one, and wait until they are gone.
 
         `timeout` is seconds. Raises GroupBusyError for processes that are not gone by then, GroupNotFoundError,
-        PermissionDeniedError, and InvalidNameError for the hierarchy's root. The kernel does it at once through
-        `cgroup.kill` (v2 since Linux 5.14); elsewhere, and where the calling process is inside, each is signalled,
-        again and again until none is left.
+        PermissionDeniedError, InvalidValueError, and InvalidNameError for the hierarchy's root. The kernel does it at
+        once through `cgroup.kill` (v2 since Linux 5.14); elsewhere, and where the calling process is inside, each is
+        signalled, again and again until none is left.
         """
         self._refuse_root("holds all processes that are in no group of their own")
+        patience = _waiting.seconds(timeout)
         hierarchy = self._place.hierarchy
         spared = _tasks.inside(self.path, here().directory("self", hierarchy))
         try:
-            left = self._killed(spared=spared, recheck=hierarchy.recheck, patience=timeout)
+            left = self._killed(spared=spared, recheck=hierarchy.recheck, patience=patience)
         except OSError as cause:
             if isinstance(cause, CgroupError):
                 raise

@@ -9,7 +9,7 @@ import os
 from . import _tasks, _waiting
 from ._types import TYPE_CHECKING
 from .base import Controller
-from .errors import GroupBusyError
+from .errors import GroupBusyError, GroupNotFoundError
 from .hosts import here
 
 if TYPE_CHECKING:
@@ -40,8 +40,13 @@ class Freezing(Controller):
         """
         if _tasks.inside(self.path, here().directory("self", self._place.hierarchy)):
             raise self._not_done("freeze", "this process is in it, and would stop itself: detach() it first")
-        if not self._reaches("FROZEN", timeout):
-            self._write_state("THAWED")
+        frozen, patience = False, _waiting.seconds(timeout)
+        try:
+            frozen = self._reaches("FROZEN", patience)
+        finally:
+            if not frozen:
+                self._write_state("THAWED")
+        if not frozen:
             raise self._not_done("freeze", f"it took more than {timeout} s, and was thawed again: {_STUCK}")
 
     def thaw(self, timeout: float = 10.0) -> None:
@@ -50,20 +55,23 @@ class Freezing(Controller):
         Raises GroupBusyError where a group above it is frozen, which keeps it stopped; GroupNotFoundError,
         PermissionDeniedError. Writes `freezer.state` of v1, `cgroup.freeze` of v2.
         """
+        patience = _waiting.seconds(timeout)
         self._write_state("THAWED")
         if frozen := self._frozen_above():
             raise self._not_done("thaw", f"{frozen} above it is frozen: thaw that")
-        if not self._reaches("THAWED", timeout):
+        if not self._reaches("THAWED", patience):
             raise self._not_done("thaw", f"it took more than {timeout} s")
 
     def _killed(self, *, spared: bool, recheck: float | None, patience: float) -> list[int]:
         if not self._place.hierarchy.frozen_die and not spared:
             try:
                 self.freeze(min(patience, _BRIEFLY))
-                _tasks.doom(self.path)  # what cannot run cannot fork either
-                self._write_state("THAWED")
             except GroupBusyError:
-                pass  # somebody does not stop: then they are killed as they run
+                return super()._killed(spared=spared, recheck=recheck, patience=patience)  # as they run
+            try:
+                _tasks.doom(self.path)  # what cannot run cannot fork either
+            finally:
+                _thaw_all(self)
         return super()._killed(spared=spared, recheck=recheck, patience=patience)
 
     def _reaches(self, word: str, timeout: float) -> bool:
@@ -99,3 +107,13 @@ class Freezing(Controller):
 
     def _not_done(self, verb: str, why: str) -> GroupBusyError:
         return GroupBusyError(f"{self._label()}: cannot {verb} it: {why}", group=self.path, errno=errno.EBUSY)
+
+
+def _thaw_all(group: Freezing) -> None:
+    """Resume a group and each one below it that was stopped itself: who is killed does not die before."""
+    try:
+        type(group).state.write(group, "THAWED")
+        for child in group.children():
+            _thaw_all(child)
+    except GroupNotFoundError:
+        return  # somebody else has removed it

@@ -73,7 +73,7 @@ class Members(View):
         pid = _checked(pid, "process")
         root = self._place.hierarchy.path
         before = _before.get(self.path, {}).pop(pid or os.getpid(), None)
-        if before is None and here().directory(pid or "self", self._place.hierarchy) != self.path:
+        if here().directory(pid or "self", self._place.hierarchy) != self.path:
             return
         try:
             self._write_pid(before or root, pid)

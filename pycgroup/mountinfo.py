@@ -22,13 +22,13 @@ def mounts(mountinfo: str) -> Iterator[tuple[str, str, str, str]]:
 
     What another mount covers is left out: it has no path.
     """
-    rows = {fields[0]: fields for fields in (line.split(" ") for line in mountinfo.splitlines())}
+    rows = {fields[0]: fields for fields in (line.split(" ") for line in _lines(mountinfo))}
     for fields in rows.values():
         if fields[0] == fields[1]:
             fields[1] = ""  # an initramfs is its own parent
     on_top = {(fields[1], fields[4]) for fields in rows.values()}
     for fields in rows.values():
-        kind, _, options = [*fields[fields.index("-") + 1 :], "", ""][:3]
+        kind, _, options = fields[fields.index("-") + 1 :][:3]
         if kind in _KINDS and _reachable(fields, rows, on_top):
             yield kind, _unescaped(fields[4]), _unescaped(fields[3]), options
 
@@ -52,7 +52,7 @@ def controllers(options: str) -> frozenset[str]:
 def memberships(text: str) -> dict[str, str]:
     """Return {controller: path} from /proc/PID/cgroup; a named hierarchy is 'name=x', v2 is ''."""
     found: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in _lines(text):
         _, names, path = line.split(":", 2)
         found |= dict.fromkeys(names.split(","), path)
     return found
@@ -60,8 +60,13 @@ def memberships(text: str) -> dict[str, str]:
 
 def known(text: str) -> dict[str, tuple[bool, bool]]:
     """Return {controller: (it is on a v1 hierarchy, it is enabled)} from /proc/cgroups."""
-    rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
+    rows = (line.split() for line in _lines(text) if not line.startswith("#"))
     return {row[0]: (row[1] != "0", row[3] != "0") for row in rows}
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines as the kernel ends them: in names it leaves what else Unicode takes for the end of a line."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _unescaped(path: str) -> str:
