@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import _native, remedies
+from . import _native, owners, remedies
 from .controllers import ALL, FREEZER, MEMORY, PIDS
 from .delegation import delegated
-from .errors import CgroupError, UnavailableError, UnsupportedSettingError
+from .errors import CgroupError, GroupNotFoundError, UnavailableError, UnsupportedSettingError
 from .hosts import base, here
 
 if TYPE_CHECKING:
@@ -26,8 +27,17 @@ _LIMIT = 24 * MIB
 _WANTED = 64
 _PATIENCE = 20.0  # seconds for what takes milliseconds
 # What runs in a scratch group: it waits for a line, so that it is inside before it does anything.
-_EATS = f"input(); block = bytearray({_WANTED} << 20); block[::4096] = b'x' * len(block[::4096]); print(len(block))"
-_FORKS = "import os; input(); os.fork()"
+_EATS = f"input(); block = bytearray({_WANTED} << 20); block[::4096] = b'x' * len(block[::4096]); print('got it')"
+_FORKS = """
+import os
+input()
+try:
+    os.fork()
+except BlockingIOError:
+    print("refused")
+else:
+    print("forked")
+"""
 _WAITS = "input()"
 
 
@@ -112,17 +122,23 @@ def _tried(ability: str, attempt: Callable[[], str], host: Host) -> Finding:
         return Finding(ability, works=True, seen=attempt(), why="", mend="")
     except CgroupError as error:
         return Finding(ability, works=False, seen="", why=str(error), mend=remedies.command(error, host))
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finding(ability, works=False, seen="", why=f"it could not be tried: {error}", mend="")
 
 
 @contextmanager
 def scratch(cls: type[Controller]) -> Iterator[Any]:
-    """Make a scratch group for the length of a `with` block; whatever happens it is gone after it, with all in it."""
-    group = cls(f"pycgroup-check-{os.getpid()}")
-    group.create()
+    """Make a scratch group for the length of a `with` block; whatever happens it is gone after it, with all in it.
+
+    After SIGKILL reap() finds it.
+    """
+    group = cls(owners.unique_name())
     try:
+        group.create()
         yield group
     finally:
-        group.delete(tasks="kill", recursive=True)
+        with suppress(GroupNotFoundError):
+            group.delete(tasks="kill", recursive=True)
 
 
 @contextmanager
@@ -138,13 +154,17 @@ def inside(group: Controller, code: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def _ended(process: subprocess.Popen[str]) -> int:
-    """Let a process go on and return how it ended."""
+def _said(process: subprocess.Popen[str]) -> str:
+    """Let a process go on, and return what it said: "killed" for one that the kernel has killed."""
     try:
-        process.communicate("\n", timeout=_PATIENCE)
+        said, _ = process.communicate("\n", timeout=_PATIENCE)
     except subprocess.TimeoutExpired as error:
         raise CgroupError(f"a process that should have ended within {_PATIENCE} s did not") from error
-    return process.returncode
+    return "killed" if process.returncode == -signal.SIGKILL else said.strip()
+
+
+def _untried(process: subprocess.Popen[str]) -> CgroupError:
+    return CgroupError(f"it could not be tried: the process that was to try it ended with status {process.returncode}")
 
 
 def _group() -> str:
@@ -156,10 +176,12 @@ def _memory_limit() -> str:
     with scratch(MEMORY) as group:
         group.limit_in_bytes = _LIMIT
         with inside(group, _EATS) as process:
-            killed = _ended(process) < 0
-        if not killed and group.max_usage_in_bytes > _LIMIT:
+            said = _said(process)
+        if said not in ("killed", "got it"):
+            raise _untried(process)
+        if said == "got it" and group.max_usage_in_bytes > _LIMIT:
             raise CgroupError(f"a process got {_WANTED} MiB in a group of {_LIMIT // MIB} MiB")
-        done = "was killed" if killed else "was swapped out"
+        done = "was killed" if said == "killed" else "was swapped out"
         return f"a process that wanted {_WANTED} MiB in a group of {_LIMIT // MIB} MiB {done}"
 
 
@@ -168,8 +190,11 @@ def _swap_limit() -> str:
         group.limit_in_bytes = _LIMIT
         group.memsw_limit_in_bytes = _LIMIT
         with inside(group, _EATS) as process:
-            if _ended(process) >= 0:
-                raise CgroupError(f"a process got {_WANTED} MiB of memory and swap in a group of {_LIMIT // MIB} MiB")
+            said = _said(process)
+        if said == "got it":
+            raise CgroupError(f"a process got {_WANTED} MiB of memory and swap in a group of {_LIMIT // MIB} MiB")
+        if said != "killed":
+            raise _untried(process)
         return f"a process that wanted {_WANTED} MiB of memory and swap in a group of {_LIMIT // MIB} MiB was killed"
 
 
@@ -179,7 +204,11 @@ def _oom_events() -> str:
         with suppress(UnsupportedSettingError):
             group.memsw_limit_in_bytes = _LIMIT  # so that swap does not put the OOM off
         with group.oom_events() as events, inside(group, _EATS) as process:
-            _ended(process)
+            said = _said(process)
+            if said == "got it":
+                raise CgroupError("no process hit its group's memory limit: the host swaps, and swap is not limited")
+            if said != "killed":
+                raise _untried(process)
             if events.wait(timeout=_PATIENCE) is None:
                 raise CgroupError("a process hit its group's memory limit, and no event came")
         return "a process hit its group's memory limit, and the event came"
@@ -189,8 +218,11 @@ def _process_limit() -> str:
     with scratch(PIDS) as group:
         group.max = 1
         with inside(group, _FORKS) as process:
-            if _ended(process) == 0:
-                raise CgroupError("a process forked in a group of one")
+            said = _said(process)
+        if said.startswith("forked"):
+            raise CgroupError("a process forked in a group of one")
+        if said != "refused":
+            raise _untried(process)
         return "a process in a group of one could not fork"
 
 

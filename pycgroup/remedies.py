@@ -28,7 +28,7 @@ def command(error: CgroupError, host: Host) -> str:
     """Return a command that mends the cause of an error, to be run as root unless it says --user; '' for none."""
     if not host.hierarchies:
         return _MOUNT
-    tree = _tree(host)
+    tree = _tree(error, host)
     if error.errno == EROFS:
         return _REMOUNT.format(tree.path)
     if error.errno in (EACCES, EPERM) or _undelegated(error, tree):
@@ -38,8 +38,11 @@ def command(error: CgroupError, host: Host) -> str:
     return _by_text(str(error)) if isinstance(error, UnavailableError | UnsupportedSettingError) else ""
 
 
-def _tree(host: Host) -> Hierarchy:
-    """Return the hierarchy of the memory controller, else v2's, else the first."""
+def _tree(error: CgroupError, host: Host) -> Hierarchy:
+    """Return the hierarchy of the group that an error is about, else the memory controller's, v2's, the first."""
+    for tree in host.hierarchies:
+        if f"{error.group}/".startswith(f"{tree.path}/"):
+            return tree
     for v1, v2 in (("memory", "memory"), (None, CORE)):
         try:
             return host.serving(v1, v2)[0]
