@@ -9,18 +9,19 @@ from ._types import TYPE_CHECKING, Generic, T
 from .errors import CgroupError, ClosedError, GroupRemovedError
 
 if TYPE_CHECKING:
-    from typing import Protocol, TypeVar
+    from collections.abc import Callable
+    from typing import Protocol
 
-    T_co = TypeVar("T_co", covariant=True)
-
-    class Source(Protocol[T_co]):
+    class Source(Protocol[T]):
         """What it needs of the subscription."""
 
         def fileno(self) -> int: ...
-        def enter(self, *, patient: bool = False) -> object: ...
-        def leave(self) -> None: ...
-        def poll(self) -> T_co | None: ...
-        def dispose(self) -> None: ...
+        def enter(self, who: object, *, patient: bool = False) -> object: ...
+        def leave(self, who: object) -> None: ...
+        def poll(self) -> T | None: ...
+        def keep_event(self, event: T) -> None: ...
+        def next_kept(self) -> T | None: ...
+        def dispose(self, *, patient: bool) -> None: ...
 
 
 def running() -> asyncio.AbstractEventLoop:
@@ -28,34 +29,38 @@ def running() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
+async def aside(wait: Callable[[], None]) -> None:
+    """Run what may block in a thread, and return when it is done."""
+    await asyncio.to_thread(wait)
+
+
 class Feed(Generic[T]):
     """Hands the events of a subscription to whoever awaits the next one."""
 
-    def __init__(self, subscription: Source[T]) -> None:
-        self.loop = running()
+    def __init__(self, subscription: Source[T], loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self._subscription = subscription
         self._descriptor = -1
         self._future: asyncio.Future[T] | None = None
-        #: An event that came for somebody who was cancelled at that very moment.
-        self._kept: list[T] = []
 
     async def next(self) -> T:
         """Return the next event. Raises BusyError, and StopAsyncIteration when the group is gone or all is closed."""
-        if self._kept:
-            return self._kept.pop()
-        future: asyncio.Future[T] | None = None
+        future: asyncio.Future[T] = self.loop.create_future()
         try:
-            self._subscription.enter(patient=True)
-            future = self._future = self.loop.create_future()
+            self._subscription.enter(future, patient=True)
+            self._future = future
             try:
+                if (kept := self._subscription.next_kept()) is not None:
+                    return kept
                 self._listen()
                 return await future
             finally:
                 self._future = None
-                self._subscription.leave()
+                self._subscription.leave(future)
         except asyncio.CancelledError:
-            if future and future.done() and not future.cancelled() and future.exception() is None:
-                self._kept.append(future.result())
+            if future.done() and not future.cancelled() and future.exception() is None:
+                # It came for somebody who was cancelled at that very moment.
+                self._subscription.keep_event(future.result())
             raise
         except (GroupRemovedError, ClosedError):
             raise StopAsyncIteration from None
@@ -74,7 +79,7 @@ class Feed(Generic[T]):
             return
         try:
             event = self._subscription.poll()
-        except CgroupError as error:
+        except (CgroupError, OSError) as error:
             future.set_exception(error)
         else:
             if event is not None:
@@ -85,14 +90,22 @@ class Feed(Generic[T]):
             self.loop.remove_reader(self._descriptor)
             self._descriptor = -1
 
+    def give_up(self) -> bool:
+        """Take the descriptor out of the loop, if that can be done here and now; return whether it was."""
+        if self._descriptor >= 0 and not self.loop.is_closed():
+            if not self._is_here() and self.loop.is_running():
+                return False
+            self._unlisten()
+        return True
+
     def release(self) -> bool:
         """Take the descriptor out of the loop; from another thread that is left to the loop."""
-        if self._descriptor < 0 or self.loop.is_closed():
+        if self.give_up():
             return True
-        if self._is_here() or not self.loop.is_running():
-            self._unlisten()
-            return True
-        self.loop.call_soon_threadsafe(self._let_go)
+        try:
+            self.loop.call_soon_threadsafe(self._let_go)
+        except RuntimeError:
+            return True  # it was closed at this moment
         return False
 
     def _is_here(self) -> bool:
@@ -104,4 +117,4 @@ class Feed(Generic[T]):
 
     def _let_go(self) -> None:
         self._unlisten()
-        self._subscription.dispose()
+        self._subscription.dispose(patient=False)

@@ -7,10 +7,11 @@ the process; a directory's watch serves all the groups in it.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
-from _thread import RLock
 
+from . import _locks
 from ._types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,14 +23,19 @@ if TYPE_CHECKING:
         def wake(self) -> None: ...
 
 
+#: The file name of its errors.
+INOTIFY = "inotify"
 _DELETED = 0x200  # IN_DELETE
 _OVERFLOW = 0x4000  # IN_Q_OVERFLOW: some were lost
+_IGNORED = 0x8000  # IN_IGNORED: a watch is gone, as its directory is
 _HEAD = struct.Struct("iIII")
 _CHUNK = 65536
 
+_lock = _locks.lock()
+
 
 class Removals:
-    """The groups that are watched, by directory. Raises OSError where there is no inotify to be had."""
+    """The groups that are watched, by directory. Raises OSError where there is no inotify or no thread to be had."""
 
     def __init__(self) -> None:
         import ctypes
@@ -38,33 +44,49 @@ class Removals:
         self._libc: Any = ctypes.CDLL(None, use_errno=True)
         self._errno = ctypes.get_errno
         self._descriptor = self._checked(self._libc.inotify_init1(os.O_CLOEXEC))
-        self._lock = RLock()
+        #: The directories above, by the number of their watch, and who is to be woken for what is in them.
         self._parents: dict[int, str] = {}
-        self._sleepers: dict[str, set[Sleeper]] = {}
-        # A daemon: it has nothing to do but to wake others.
-        threading.Thread(target=self._run, name="pycgroup-removals", daemon=True).start()
+        self._numbers: dict[str, int] = {}
+        self._sleepers: dict[str, dict[str, set[Sleeper]]] = {}
+        try:
+            # A daemon: it has nothing to do but to wake others.
+            threading.Thread(target=self._run, name="pycgroup-removals", daemon=True).start()
+        except RuntimeError as cause:
+            self.close()
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from cause
+
+    def close(self) -> None:
+        """Close the descriptor, which ends all watches."""
+        os.close(self._descriptor)
+        self._descriptor = -1
 
     def _checked(self, result: int) -> int:
         if result < 0:
-            raise OSError(self._errno(), os.strerror(self._errno()))
+            raise OSError(self._errno(), os.strerror(self._errno()), INOTIFY)
         return result
 
     def add(self, directory: str, sleeper: Sleeper) -> None:
         """Wake somebody when a directory is removed. Raises OSError."""
-        parent = os.path.dirname(directory)
-        with self._lock:
-            # The same directory gives the same number.
+        parent, name = os.path.split(directory)
+        with _lock:
+            # The same directory gives the same number; one that was made since has another.
             number = self._checked(self._libc.inotify_add_watch(self._descriptor, os.fsencode(parent), _DELETED))
             self._parents[number] = parent
-            self._sleepers.setdefault(directory, set()).add(sleeper)
+            self._numbers[parent] = number
+            self._sleepers.setdefault(parent, {}).setdefault(name, set()).add(sleeper)
 
     def discard(self, directory: str, sleeper: Sleeper) -> None:
         """Wake somebody no longer, who from now on may close his descriptors."""
-        with self._lock:
-            sleepers = self._sleepers.get(directory, set())
+        parent, name = os.path.split(directory)
+        with _lock:
+            names = self._sleepers.get(parent, {})
+            sleepers = names.get(name, set())
             sleepers.discard(sleeper)
             if not sleepers:
-                self._sleepers.pop(directory, None)
+                names.pop(name, None)
+            if not names and self._sleepers.pop(parent, None) is not None:
+                # Answered with IN_IGNORED, as is the removal of the directory, which may have come first.
+                self._libc.inotify_rm_watch(self._descriptor, self._numbers.pop(parent, -1))
 
     def _run(self) -> None:
         while data := os.read(self._descriptor, _CHUNK):
@@ -76,14 +98,23 @@ class Removals:
                 self._removed(number, mask, os.fsdecode(name))
 
     def _removed(self, number: int, mask: int, name: str) -> None:
-        with self._lock:
+        with _lock:
             if mask & _OVERFLOW:
-                gone = [directory for directory in self._sleepers if not os.path.isdir(directory)]
+                watched = [(above, each) for above, names in self._sleepers.items() for each in names]
+                gone = [(above, each) for above, each in watched if not os.path.isdir(f"{above}/{each}")]
+            elif mask & _IGNORED:
+                parent = self._parents.pop(number, "")
+                if self._numbers.get(parent) == number:
+                    del self._numbers[parent]
+                return
             else:
-                gone = [f"{self._parents.get(number, '')}/{name}"]
-            for directory in gone:
-                for sleeper in self._sleepers.pop(directory, ()):
-                    sleeper.wake()
+                gone = [(self._parents.get(number, ""), name)]
+            for above, each in gone:
+                for sleeper in self._sleepers.get(above, {}).pop(each, ()):
+                    try:
+                        sleeper.wake()
+                    except OSError:  # no memory, perhaps; this thread has to go on for the others
+                        continue
 
 
 _shared: Removals | None = None
@@ -92,15 +123,17 @@ _shared: Removals | None = None
 def removals() -> Removals:
     """Return the one of this process. Raises OSError."""
     global _shared
-    if _shared is None:
-        _shared = Removals()
-    return _shared
+    with _lock:
+        _shared = _shared or Removals()
+        return _shared
 
 
 def _in_child() -> None:
     """Forget it in a forked child, where its thread is not."""
     global _shared
-    _shared = None
+    inherited, _shared = _shared, None
+    if inherited is not None:
+        inherited.close()
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import errno
 import os
 
-from . import _native
+from . import _locks, _native
 from ._removals import removals
 from ._types import TYPE_CHECKING
+from ._waiting import LONGEST_POLL
 
 if TYPE_CHECKING:
     import select
@@ -27,6 +28,8 @@ _OPEN_MAX = os.sysconf_names["SC_OPEN_MAX"]
 # So many descriptors are plenty on any host.
 _FEW = 256
 _BILLION = 1_000_000_000
+# How long the kernel may take to signal a removal, in nanoseconds; eventfd.c says why.
+_REMOVAL = _BILLION // 4
 #: So many signals say that something may have happened, where the kernel cannot be asked any more.
 PERHAPS = 1 << 32
 
@@ -58,6 +61,13 @@ class Signal:
         """Return what the watched file holds now. Raises OSError, with ENODEV when the group is gone."""
         return os.pread(self.file, _CHUNK, 0).decode()
 
+    def before_removal(self, signals: int, *, patient: bool) -> tuple[int, int]:
+        """Return at least and at most how often it was signalled before the group went away.
+
+        `signals` is how often it was in all, as far as is known; `patient` if it may wait to know it exactly.
+        """
+        raise NotImplementedError
+
     def close(self) -> None:
         """Close its descriptors."""
         os.close(self.file)
@@ -87,6 +97,20 @@ class EventFd(Signal):
     def wake(self) -> None:
         os.eventfd_write(self._descriptor, 1)
 
+    def pending(self) -> bool:
+        """Return whether there is something to take."""
+        import select
+
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def before_removal(self, signals: int, *, patient: bool) -> tuple[int, int]:
+        # The kernel signals the removal as the last of all, some milliseconds later.
+        if patient:
+            signals -= _native.waiting(self._descriptor, -1)(_REMOVAL)
+        return max(0, signals - 1), signals - 1 if patient else signals
+
     def text(self) -> str:
         try:
             return super().text() if self.file >= 0 else self._reopened()
@@ -99,6 +123,9 @@ class EventFd(Signal):
     def _reopened(self) -> str:
         """Return the text of the file at the same path, if it still is that file and not one of a group made since."""
         try:
+            # Before it is opened, for which there may be no descriptor.
+            if os.stat(self._path).st_ino != self._inode:
+                raise _gone()
             file = os.open(self._path, _READ)
         except FileNotFoundError as cause:
             raise _gone() from cause
@@ -128,6 +155,7 @@ class Changes(Signal):
     def __init__(self, path: str, trigger: bytes = b"") -> None:
         import select
 
+        always_readable()  # while there is a descriptor to be had: waking takes none then
         self._epoll: select.epoll = select.epoll()
         self.file = -1
         self._directory = os.path.dirname(path)
@@ -142,7 +170,7 @@ class Changes(Signal):
             self._woken = None if trigger else removals()
             if self._woken is not None:
                 self._woken.add(self._directory, self)
-        except OSError:
+        except BaseException:
             self.close()
             raise
 
@@ -154,7 +182,11 @@ class Changes(Signal):
 
     def _wait(self, nanoseconds: int) -> int:
         # The kernel says that the file has changed until it has been read, which tells of the removal too.
-        return -1 if self._epoll.poll(None if nanoseconds < 0 else nanoseconds / _BILLION) else 0
+        seconds = None if nanoseconds < 0 else min(nanoseconds / _BILLION, LONGEST_POLL)
+        return -1 if self._epoll.poll(seconds) else 0
+
+    def before_removal(self, signals: int, *, patient: bool) -> tuple[int, int]:  # noqa: ARG002  # v1 needs to know
+        return signals, signals
 
     def wake(self) -> None:
         import select
@@ -197,11 +229,13 @@ def _gone() -> OSError:
 
 
 _readable_for_ever = -1
+_once = _locks.lock()
 
 
 def always_readable() -> int:
-    """Return a descriptor that is always readable, the same for all: it is never read."""
+    """Return a descriptor that is always readable, the same for all: it is never read. Raises OSError."""
     global _readable_for_ever
-    if _readable_for_ever < 0:
-        _readable_for_ever = os.eventfd(1, os.EFD_CLOEXEC)
+    with _once:
+        if _readable_for_ever < 0:
+            _readable_for_ever = os.eventfd(1, os.EFD_CLOEXEC)
     return _readable_for_ever

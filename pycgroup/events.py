@@ -7,11 +7,10 @@ import errno
 import os
 import time
 import warnings
-from _thread import RLock
 
+from . import _locks, _waiting
 from ._types import TYPE_CHECKING, Generic, T
-from .codecs import UNLIMITED
-from .errors import BusyError, ClosedError, GroupRemovedError
+from .errors import BusyError, CgroupError, ClosedError, GroupRemovedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -29,21 +28,22 @@ if TYPE_CHECKING:
     class Keeper(Protocol):
         """Who has the descriptor in an epoll: it must let go before that is closed."""
 
+        def give_up(self) -> bool:
+            """Let go for another's sake, if that can be done here and now; return whether it was."""
+
         def release(self) -> bool:
             """Let go; return False where that can be done only later, by calling dispose()."""
 
 
 # Guards who waits and who closes, for the moment that it takes to say so; waiting itself is done without it.
-# Re-entrant, because a signal handler may close what its own thread is just about to wait for.
-_guard = RLock()
-_BILLION = 1_000_000_000
+_guard = _locks.lock()
 # Whose the subscriptions made now are.
 _process = os.getpid()
 
 
 def _in_child() -> None:
-    global _guard, _process
-    _guard, _process = RLock(), os.getpid()
+    global _process
+    _process = os.getpid()
 
 
 os.register_at_fork(after_in_child=_in_child)
@@ -81,9 +81,20 @@ class Watch(Generic[T]):
         """Return what the watched file holds now, which is read unless it is known. Raises OSError."""
         return self.signal.text() if text is None else text
 
-    def outlived(self, _signals: int) -> T | None:
-        """Return what had happened before the group went away, as far as it can be known."""
+    def is_told_by_signals(self) -> bool:
+        """Return whether outlived() has only the number of signals to go by, so that it must be exact."""
+        return False
+
+    def outlived(self, _least: int, _most: int) -> T | None:
+        """Return what had happened before the group went away, of which so many signals told, as far as is known."""
         return None
+
+    def is_settling(self) -> bool:
+        """Return whether settle() has something to wait for."""
+        return False
+
+    def settle(self) -> None:
+        """Wait until the kernel has finished what the last event is the beginning of."""
 
     def close(self) -> None:
         """Complete what was delivered, as long as the group can be asked: the descriptors are closed next."""
@@ -103,22 +114,27 @@ class Subscription(Generic[T]):
     wait; in a forked child the subscription is closed, so that it takes nothing from its parent.
     """
 
-    __slots__ = ("__weakref__", "_closed", "_keeper", "_pid", "_removed", "_signal", "_waiting", "_watch")
+    __slots__ = ("__weakref__", "_closed", "_keeper", "_kept", "_pid", "_removed", "_signal", "_waiting", "_watch")
 
     def __init__(self, signal: Signal, watch: Watch[T]) -> None:
         self._signal: Signal | None = signal
         self._watch = watch
-        self._closed = self._removed = self._waiting = False
+        self._closed = self._removed = False
+        #: Who waits: any object that is his alone.
+        self._waiting: object = None
         self._keeper: Keeper | None = None
+        #: Events that were taken for somebody who was cancelled at that very moment.
+        self._kept: tuple[T, ...] = ()
         self._pid = _process
         watch.signal = signal
         try:
             watch.start(signal.text())
-        except OSError as error:
-            if error.errno != errno.ENODEV:
+        except BaseException as error:
+            if not _is_gone(error):
                 self.close()
                 raise
-            signal.wake()  # the first to wait hears that the group is gone
+            self._removed = True
+            signal.wake()  # so that those who poll come, and hear of it
 
     @property
     def group(self) -> str:
@@ -140,20 +156,27 @@ class Subscription(Generic[T]):
     def wait(self, timeout: float | None = None) -> T | None:
         """Return the next event, or None when `timeout` seconds are over; None waits for ever, 0 not at all.
 
-        Raises GroupRemovedError when the group is gone, ClosedError, and BusyError when somebody else is waiting.
+        Raises GroupRemovedError when the group is gone, ClosedError, BusyError when somebody else is waiting, and
+        InvalidValueError.
         """
-        signal = self.enter(patient=timeout != 0)
-        # After a sleep the caches are cold: what can be looked up is, and the common case takes no further step.
-        wait, happened = signal.waiter(), self._watch.happened
-        left = -1 if timeout is None or timeout == UNLIMITED else max(0, int(timeout * _BILLION))
-        deadline = None if left < 0 else time.monotonic_ns() + left
+        left = _waiting.nanoseconds(timeout)
+        me = object()
         try:
+            signal = self.enter(me, patient=left != 0)
+            if self._kept:
+                return self.next_kept()
+            # After a sleep the caches are cold: what can be looked up is, and the common case takes no further step.
+            wait, happened = signal.waiter(), self._watch.happened
+            deadline = None if left < 0 else time.monotonic_ns() + left
             while True:
                 signals = wait(left)
                 if signals > 0 and not self._closed:
-                    event = happened(signals, None)
+                    try:
+                        event = happened(signals, None)
+                    except OSError as error:
+                        event = self._last_words(error, signals, signals)
                 else:
-                    event = self.meaning(signals) if signals else None
+                    event = self._meaning(signals, patient=left != 0) if signals else None
                 if event is not None:
                     return event
                 if deadline is not None:
@@ -161,95 +184,140 @@ class Subscription(Generic[T]):
                     if left <= 0:
                         return None
         finally:
-            self._waiting = False
+            # Nothing is called before this is done, so that no signal handler's exception comes between.
+            if self._waiting is me:
+                self._waiting = None
             if self._closed:
-                self.dispose()
+                self._dispose_if_idle()
 
-    def enter(self, *, patient: bool = False) -> Signal:
-        """Become the one who waits, `patient` if not just now. Raises ClosedError, BusyError, GroupRemovedError."""
+    def enter(self, who: object, *, patient: bool = False) -> Signal:
+        """Become the one who waits, `patient` if not just now, until leave().
+
+        Raises ClosedError, BusyError, GroupRemovedError.
+        """
         if self.closed:
             raise self._closed_error()
         with _guard:
-            if self._waiting:
+            if self._waiting is not None:
                 raise BusyError(f"somebody else waits for events of {self.group!r} already", group=self.group)
-            self._waiting = True
-        signal = self._signal
-        if self._closed or self._removed or signal is None:
-            self.leave()
-            raise self._removed_error() if self._removed and not self._closed else self._closed_error()
+            signal = self._signal
+            if self._closed or signal is None:
+                raise self._closed_error()
+            if self._removed and not self._kept:
+                raise self._removed_error()
+            self._waiting = who
         if patient:
             self._watch.prepare()
         return signal
 
-    def leave(self) -> None:
-        """Wait no longer; close what was closed meanwhile."""
-        self._waiting = False
+    def leave(self, who: object) -> None:
+        """Wait no longer; close what was closed meanwhile. It is no error if another waits."""
+        if self._waiting is who:
+            self._waiting = None
         if self._closed:
+            self._dispose_if_idle()
+
+    def _dispose_if_idle(self) -> None:
+        with _guard:
+            idle = self._waiting is None
+        if idle:
             self.dispose()
+
+    def keep_event(self, event: T) -> None:
+        """Leave an event that was taken already to the next who asks."""
+        with _guard:
+            self._kept += (event,)
+
+    def next_kept(self) -> T | None:
+        """Return what somebody else has taken and left, None if there is nothing."""
+        with _guard:
+            event, self._kept = self._kept[:1], self._kept[1:]
+        return event[0] if event else None
 
     def poll(self) -> T | None:
         """Return the event that has come, or None; for who has entered. Raises ClosedError, GroupRemovedError."""
-        signal = self._signal
-        if signal is None:
-            raise self._closed_error()
-        signals = signal.waiter()(0)
-        return self.meaning(signals) if signals else None
-
-    def meaning(self, signals: int) -> T | None:
-        """Return the event that so many signals stand for; for who has entered.
-
-        Raises ClosedError and GroupRemovedError.
-        """
+        if self._kept:
+            return self.next_kept()
         signal = self._signal
         if self._closed or signal is None:
             raise self._closed_error()
-        if signals > 0:
-            return self._watch.happened(signals, None)
-        try:
-            text = signal.text()
-        except OSError as error:
-            if error.errno != errno.ENODEV:
-                raise
-            return self._last_words(signal, -signals)
-        return self._watch.happened(-signals, text)
+        signals = signal.waiter()(0)
+        return self._meaning(signals, patient=False) if signals else None
 
-    def _last_words(self, signal: Signal, signals: int) -> T:
-        """Return what happened before the group went away; then, and at once if nothing did, say that it is gone."""
+    def _meaning(self, signals: int, *, patient: bool) -> T | None:
+        """Return the event that so many signals stand for. Raises ClosedError and GroupRemovedError."""
+        signal = self._signal
+        if self._closed or signal is None:
+            raise self._closed_error()
+        try:
+            text = None if signals > 0 else signal.text()
+        except OSError as error:
+            if not _is_scarce(error):
+                patient = patient and self._watch.is_told_by_signals()
+                return self._last_words(error, *signal.before_removal(-signals, patient=patient))
+            text = None
+        try:
+            return self._watch.happened(abs(signals), text)
+        except OSError as error:
+            return self._last_words(error, abs(signals), abs(signals))
+
+    def _last_words(self, error: OSError, least: int, most: int) -> T:
+        """Return what so many signals told of before the group went away.
+
+        Then, and at once if that was nothing, say that it is gone. Raises GroupRemovedError, or another error anew.
+        """
+        if not _is_gone(error):
+            raise error
         self._removed = True
-        event = self._watch.outlived(signals)
+        event = self._watch.outlived(least, most)
         if event is None:
-            raise self._removed_error()
-        signal.wake()  # so that those who poll come back and hear of the removal
+            raise self._removed_error() from None
+        if self._signal is not None:
+            self._signal.wake()  # so that those who poll come back and hear of the removal
         return event
 
     def close(self) -> None:
         """End the subscription, from any thread; whoever waits gets ClosedError. Closing twice is no error."""
+        self._close(patient=True)
+
+    def _close(self, *, patient: bool) -> None:
         with _guard:
             if self._closed:
                 return
             self._closed = True
-            if self._pid == _process and self._waiting and self._signal is not None:
+            if self._pid == _process and self._waiting is not None and self._signal is not None:
                 # The waiter closes the descriptors: they must not become other files' while it uses them.
                 self._signal.wake()
                 return
-        self.dispose()
+        self.dispose(patient=patient)
 
-    def dispose(self) -> None:
-        """Close the descriptors, once nobody uses them any more."""
+    def dispose(self, *, patient: bool = True) -> None:
+        """Close the descriptors, once nobody uses them any more; `patient` if the kernel may be waited for."""
         own = self._pid == _process
         keeper, self._keeper = self._keeper, None
         if own and keeper is not None and not keeper.release():
             return
         with _guard:
             signal, self._signal = self._signal, None
-        if signal is not None and own:
-            self._watch.close()
         if signal is not None:
-            signal.close()
+            try:
+                if own and patient:
+                    self._watch.settle()
+                if own:
+                    self._watch.close()
+            finally:
+                signal.close()
 
-    def keep(self, keeper: Keeper | None) -> None:
-        """Have somebody let go of the descriptor before it is closed."""
+    def keep(self, keeper: Keeper) -> None:
+        """Have somebody let go of the descriptor before it is closed. Raises BusyError where somebody else does."""
+        if not self._is_free():
+            raise BusyError(f"another loop or observer has the events of {self.group!r}", group=self.group)
         self._keeper = keeper
+
+    def _is_free(self) -> bool:
+        """Return whether nobody has the descriptor in an epoll; a loop that does not run gives it up."""
+        keeper = self._keeper
+        return keeper is None or keeper.give_up()
 
     def _closed_error(self) -> ClosedError:
         foreign = "" if self._pid == _process else f" here: it belongs to process {self._pid}, subscribe anew"
@@ -285,14 +353,14 @@ class Subscription(Generic[T]):
         return self._feed().next()
 
     def _feed(self) -> Feed[T]:
-        """Return the reader that is kept in the running loop."""
+        """Return the reader that is kept in the running loop. Raises BusyError."""
         from ._aio import Feed, running
 
-        keeper = self._keeper
-        if isinstance(keeper, Feed) and keeper.loop is running():
+        keeper, loop = self._keeper, running()
+        if isinstance(keeper, Feed) and keeper.loop is loop:
             return keeper
-        feed: Feed[T] = Feed(self)
-        self._keeper = feed
+        feed: Feed[T] = Feed(self, loop)
+        self.keep(feed)
         return feed
 
     async def __aenter__(self) -> Self:
@@ -301,14 +369,31 @@ class Subscription(Generic[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            if self._watch.is_settling():
+                from ._aio import aside
+
+                await aside(self._watch.settle)
+        finally:
+            self._close(patient=False)
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
-        if not self._closed:
-            if self._pid == _process:
-                warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
-            self.close()
+        if self._closed:
+            self.dispose(patient=False)  # for who could not: a loop that was closed at this moment
+            return
+        if self._pid == _process:
+            warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
+        self._close(patient=False)
 
     def __repr__(self) -> str:
         state = " closed" if self.closed else " removed" if self._removed else ""
         return f"<Subscription to {type(self._watch).__name__} of {self.group!r}{state}>"
+
+
+def _is_gone(error: BaseException) -> bool:
+    """Return whether an error says that the watched file is no more, with its group."""
+    return isinstance(error, OSError) and not isinstance(error, CgroupError) and error.errno == errno.ENODEV
+
+
+def _is_scarce(error: OSError) -> bool:
+    return error.errno in (errno.EMFILE, errno.ENFILE)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ._locks import looking
 from ._types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,9 +39,12 @@ class Frozen:
         """Return the attributes, which from now on stay as they are."""
         given = self._given
         if isinstance(given, tuple):
-            find, arguments = given
-            given = find(*arguments)
-            give(self, given)
+            with looking:
+                given = self._given
+                if isinstance(given, tuple):
+                    find, arguments = given
+                    given = find(*arguments)
+                    give(self, given)
         return given
 
     if not TYPE_CHECKING:  # which would take any name then
@@ -66,7 +70,8 @@ class Frozen:
         return type(other) is type(self) and isinstance(other, Frozen) and self._values() == other._values()
 
     def __hash__(self) -> int:
-        return hash(tuple(map(str, self._values().values())))
+        # Maps are left out: what is equal has the same hash all the same.
+        return hash((type(self), *(value for value in self._values().values() if isinstance(value, _HASHABLE))))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values().items())})"
@@ -74,6 +79,8 @@ class Frozen:
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self._values())
 
+
+_HASHABLE = (str, int, float, tuple)
 
 # Assignment, which the class itself refuses.
 give: Any = vars(Frozen)["_given"].__set__
@@ -167,7 +174,7 @@ class Victim(Frozen):
 
 
 class OomEvent(Event):
-    """The group ran out of memory.
+    """The group ran out of memory, or on v1 a group above it did: the kernel tells all those below, too.
 
     ooms               how often since the last event
     under_oom          whether its tasks wait for memory, because the killer is off (v1)

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import os
-from _thread import RLock, get_ident
+from _thread import get_ident
 
+from . import _locks
+from ._signals import always_readable
 from ._types import TYPE_CHECKING, Any, Generic, T
-from .errors import BusyError, ClosedError, GroupRemovedError
+from .errors import BusyError, ClosedError, GroupRemovedError, UnavailableError
 
 if TYPE_CHECKING:
     import select
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from .events import Subscription
 
 _MANY = 256
+# One for all observers: it is held for a moment only, and never while a callback runs.
+_lock = _locks.lock()
 
 
 class Watching(Generic[T]):
@@ -53,6 +57,10 @@ class Watching(Generic[T]):
         """End the subscription."""
         self.subscription.close()
 
+    def give_up(self) -> bool:
+        """Keep it: the callback is to have all events."""
+        return False
+
     def release(self) -> bool:
         """Take the descriptor out of the observer, before it is closed."""
         self._observer.forget(self)
@@ -62,11 +70,11 @@ class Watching(Generic[T]):
         """Call back with what has come; at the end of the group close the subscription."""
         subscription = self.subscription
         try:
-            subscription.enter()
             try:
+                subscription.enter(self)
                 event = subscription.poll()
             finally:
-                subscription.leave()
+                subscription.leave(self)
         except GroupRemovedError:
             self.close()
             if self.removed is not None:
@@ -88,11 +96,15 @@ class Observer:
     """One thread and one epoll for any number of subscriptions; the thread starts with the first one.
 
     stop() closes all of them, waits for the thread unless called from it, and may be called again; watch() starts anew.
-    An exception in a callback goes to threading.excepthook, and the others are served on.
+    An exception in a callback goes to threading.excepthook, and the others are served on. In a forked child it begins
+    with nothing.
     """
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        self._pid = os.getpid()
         self._epoll: select.epoll | None = None
         self._thread: threading.Thread | None = None
         self._served: dict[int, Watching[Any]] = {}
@@ -106,36 +118,49 @@ class Observer:
     ) -> Watching[T]:
         """Call a function with each event, from the observer's thread, and `removed` when the group is gone.
 
-        The subscription is the observer's from now on. Raises ClosedError.
+        The subscription is the observer's from now on. Raises ClosedError, BusyError where another observer or loop
+        has it, and UnavailableError where no thread can be started.
         """
         import select
 
         watching = Watching(self, subscription, callback, removed)
-        with self._lock:
+        with _lock:
             epoll = self._started()
-            self._served[watching.descriptor] = watching
             subscription.keep(watching)
+            self._served[watching.descriptor] = watching
             epoll.register(watching.descriptor, select.EPOLLIN)
         return watching
 
     def _started(self) -> select.epoll:
         """Return the epoll of the running thread, which is started if need be."""
+        self._begin_anew_in_child()
         if self._epoll is None:
             import select
             import threading
 
-            self._epoll = select.epoll()
+            always_readable()  # while there is a descriptor to be had: stop() is to take none
+            epoll = select.epoll()
             # A daemon: a program that has nothing left to do but to be called back may end.
-            self._thread = threading.Thread(
-                target=self._run, args=(self._epoll,), name="pycgroup-observer", daemon=True
-            )
-            self._thread.start()
+            thread = threading.Thread(target=self._run, args=(epoll,), name="pycgroup-observer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as cause:
+                epoll.close()
+                raise UnavailableError(f"{cause}: the limit on processes is reached (pids.max, ulimit -u)") from cause
+            self._epoll, self._thread = epoll, thread
         return self._epoll
+
+    def _begin_anew_in_child(self) -> None:
+        if self._pid != os.getpid():
+            # The epoll is one with the parent's: nothing is taken out of it, only this descriptor of it is closed.
+            if self._epoll is not None:
+                self._epoll.close()
+            self._forget_all()
 
     def _run(self, epoll: select.epoll) -> None:
         while True:
             for descriptor, _ in epoll.poll(maxevents=_MANY):
-                with self._lock:
+                with _lock:
                     if self._epoll is not epoll:
                         epoll.close()
                         return
@@ -145,7 +170,7 @@ class Observer:
 
     def forget(self, watching: Watching[Any]) -> None:
         """Serve a subscription no longer."""
-        with self._lock:
+        with _lock:
             if self._served.get(watching.descriptor) is watching:
                 del self._served[watching.descriptor]
                 if self._epoll is not None:
@@ -153,9 +178,8 @@ class Observer:
 
     def stop(self) -> None:
         """Close all subscriptions and end the thread; return when no callback runs any more."""
-        from ._signals import always_readable
-
-        with self._lock:
+        with _lock:
+            self._begin_anew_in_child()
             thread, epoll = self._thread, self._epoll
             self._thread = self._epoll = None
             served, self._served = self._served, {}
@@ -168,7 +192,7 @@ class Observer:
 
     def __len__(self) -> int:
         """Return how many subscriptions are served."""
-        return len(self._served)
+        return len(self._served) if self._pid == os.getpid() else 0
 
     def __enter__(self) -> Self:
         return self
@@ -184,18 +208,20 @@ def _serve(watching: Watching[Any]) -> None:
 
     try:
         watching.serve()
-    except Exception:  # noqa: BLE001  # it is the user's callback's
-        kind, error, at = sys.exc_info()
-        if kind is not None:
-            threading.excepthook(threading.ExceptHookArgs((kind, error, at, threading.current_thread())))
+    except BaseException as error:  # noqa: BLE001  # it is the user's callback's
+        given = threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
+        try:
+            threading.excepthook(given)
+        except BaseException as another:  # noqa: BLE001  # and this the user's hook's
+            sys.__excepthook__(type(another), another, another.__traceback__)
 
 
-_shared: tuple[int, Observer] | None = None
+_shared: Observer | None = None
 
 
 def watch(subscription: Subscription[T], callback: Callable[[T], object]) -> Watching[T]:
-    """Have the observer of this process serve a subscription; a forked child gets one of its own."""
+    """Have the observer of this process serve a subscription."""
     global _shared
-    if _shared is None or _shared[0] != os.getpid():
-        _shared = os.getpid(), Observer()
-    return _shared[1].watch(subscription, callback)
+    with _lock:
+        _shared = _shared or Observer()
+    return _shared.watch(subscription, callback)

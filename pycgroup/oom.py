@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import os
 import time
-from _thread import RLock
 from _weakref import ref
 
 from . import _kernfs
+from ._locks import looking
 from ._types import TYPE_CHECKING
-from .errors import CgroupError, GroupNotFoundError
+from .errors import CgroupError
 from .events import Watch
 from .happenings import OomEvent
 from .stats import OOM_CONTROL, OomControl
 from .victims import kernel_log, position
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .happenings import Victim
@@ -35,22 +36,22 @@ _FIGURES = {"usage": "usage_in_bytes", "limit": "limit_in_bytes", "failcnt": "fa
 #: What a group that was never out of memory says on v1; most subscriptions begin with it.
 _FRESH = "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
 _MOST_UNNAMED = 16
-_settling = RLock()
 
 
 class OomWatch(Watch[OomEvent]):
     """What both versions have in common: the figures of an event, and whom the kernel killed."""
 
-    __slots__ = ("_killed", "_logged", "_owner", "_unnamed")
+    __slots__ = ("_is_closed", "_killed", "_logged", "_owner", "_unnamed")
 
     def __init__(self, group: str, owner: Holder) -> None:
         super().__init__(group)
         self._owner = owner
+        self._is_closed = False
         #: Kills that have been told, and how far the kernel log was read.
         self._killed = self._logged = 0
         #: Closed events whose victims are still to be looked up, with their kills and the most victims that they have:
         #: reading the log takes longer than delivering the next event.
-        self._unnamed: tuple[tuple[OomEvent, int, int], ...] = ()
+        self._unnamed: tuple[tuple[Callable[[], OomEvent | None], int, int], ...] = ()
 
     def start(self, _text: str) -> None:
         self._logged = position()
@@ -63,7 +64,11 @@ class OomWatch(Watch[OomEvent]):
 
     def _found(self, ooms: int, at: float, control: OomControl | None) -> dict[str, Any]:
         figures = {name: self._figure(setting) for name, setting in _FIGURES.items()}
-        return self._all(ooms, at, control or self._figure("oom_control"), figures)
+        now = self._control()
+        if now is None:
+            # The group is gone, and what is at its path is another's.
+            figures = dict.fromkeys(_FIGURES)
+        return self._all(ooms, at, control or now, figures)
 
     def _all(self, ooms: int, at: float, control: OomControl | None, figures: dict[str, Any]) -> dict[str, Any]:
         control = control or OomControl({})
@@ -71,38 +76,47 @@ class OomWatch(Watch[OomEvent]):
         return {"group": self.group, "time": at, "ooms": ooms, **switch, **figures}
 
     def _figure(self, setting: str) -> Any:
+        declared: Declaration[Any, Any] = getattr(type(self._owner), setting)
         try:
-            return self._read(setting)
+            return declared.read(self._owner)  # not the attribute, which may be staged
         except CgroupError:
             return None  # gone by now, or a kernel without the file
 
-    def _read(self, setting: str) -> Any:
-        declared: Declaration[Any, Any] = getattr(type(self._owner), setting)
-        return declared.read(self._owner)  # not the attribute, which may be staged
+    def _control(self) -> OomControl | None:
+        """Return the counters as they are now, None if the group is gone: a descriptor stands for that group alone."""
+        try:
+            return None if self._is_closed else OOM_CONTROL.decode(self.signal.text())
+        except OSError:
+            return None
 
-    def _closed(self, event: OomEvent, kills: int, most: int, *, name: bool) -> None:
+    def _closed(self, event: Callable[[], OomEvent | None], kills: int, most: int, *, name: bool) -> None:
         """Note how many were killed, and look up who they were: now, or when somebody asks."""
-        event.complete_by(self._name)
         self._unnamed += ((event, kills, most),)
+        if (known := event()) is not None:
+            known.complete_by(self._name)
         if name or len(self._unnamed) > _MOST_UNNAMED:
             self._name()
 
     def _name(self) -> None:
         """Look up the victims of the closed events, first things first."""
-        with _settling:
+        with looking:
             unnamed, self._unnamed = self._unnamed, ()
             for event, kills, most in unnamed:
                 victims = self._victims(kills, most)
-                killed = max(kills, len(victims))
-                event.settle(killed, victims, _confidence(event, killed, len(victims)))
+                if (known := event()) is not None:
+                    killed = max(kills, len(victims))
+                    known.settle(killed, victims, _confidence(known, killed, len(victims)))
 
     def _victims(self, kills: int, most: int | None) -> tuple[Victim, ...]:
         log = kernel_log()
         if log is None:
             return ()
-        place = self._owner._place
-        self._logged, victims = log.since(place.hierarchy.logged(place.directory), self._logged, kills, most)
+        self._logged, victims = log.since(self._logged_name(), self._logged, kills, most)
         return victims
+
+    def _logged_name(self) -> str:
+        place = self._owner._place
+        return place.hierarchy.logged(place.directory)
 
     def _last_event(self, ooms: int, victims: tuple[Victim, ...]) -> OomEvent:
         """Return what had happened when the group went away, of which nothing can be read any more."""
@@ -111,8 +125,10 @@ class OomWatch(Watch[OomEvent]):
         return event
 
     def close(self) -> None:
-        super().close()
-        self._name()
+        with looking:
+            super().close()
+            self._name()
+            self._is_closed = True
 
 
 class CountedOom(OomWatch):
@@ -131,17 +147,17 @@ class CountedOom(OomWatch):
 
     def happened(self, _signals: int, text: str | None) -> OomEvent | None:
         control = OOM_CONTROL.decode(self.now(text))
-        with _settling:
+        with looking:
             kills = _kills(control) - self._killed
             if kills <= 0:
                 return None  # another counter
             event = self._event(control["oom"] - self._ooms, control)
             self._killed, self._ooms = _kills(control), control["oom"]
-            self._closed(event, kills, kills, name=False)
+            self._closed(ref(event), kills, kills, name=False)
             return event
 
-    def outlived(self, _signals: int) -> OomEvent | None:
-        with _settling:
+    def outlived(self, _least: int, _most: int) -> OomEvent | None:
+        with looking:
             self._name()
             # The kills in a group that was made since have the same path in the log.
             victims = () if os.path.isdir(self._owner._place.directory) else self._victims(0, None)
@@ -149,83 +165,105 @@ class CountedOom(OomWatch):
 
 
 class SignalledOom(OomWatch):
-    """v1: each signal is an OOM, and `memory.oom_control` counts the kills."""
+    """v1: each signal is an OOM of the group or of one above it, and `memory.oom_control` counts the kills."""
 
-    __slots__ = ("_below", "_open")
+    __slots__ = ("_below", "_ooms", "_open")
 
     def __init__(self, group: str, owner: Holder) -> None:
         super().__init__(group, owner)
-        #: Kills in the groups below that the group's own counter leaves out.
-        self._below = 0
-        self._open: OomEvent | None = None
+        #: Kills in each of the groups below, which the group's own counter leaves out.
+        self._below: dict[int, int] = {}
+        #: The event whose kills are not counted yet, and its OOMs.
+        self._open: Callable[[], OomEvent | None] | None = None
+        self._ooms = 0
 
     def start(self, text: str) -> None:
         super().start(text)
         if text != _FRESH:
             self._killed = _kills(OOM_CONTROL.decode(text))
-        self._below = self._killed_below()
+        self._below = self._kills_below()
 
     def happened(self, signals: int, text: str | None) -> OomEvent:
         control = None if text is None else OOM_CONTROL.decode(text)
-        with _settling:
+        with looking:
             if self._open is not None:
                 self._close(self._open, control or OOM_CONTROL.decode(self.now(text)), next_came=True)
-            self._open = event = self._event(signals, control)
-            event.complete_by(lambda: self._complete(event))
+            event = self._event(signals, control)
+            self._open, self._ooms = ref(event), signals
+            event.complete_by(self._complete)
             return event
 
-    def _complete(self, event: OomEvent) -> None:
+    def _complete(self) -> None:
         """Wait until the kernel has counted what it killed, and close the event."""
         deadline, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
-        while self._open is event:
-            control = self._control()
-            if control is None or self._is_counted(event, control) or time.monotonic() > deadline:
-                with _settling:
-                    if self._open is event:
-                        self._close(event, control)
-                return
+        while (opened := self._open) is not None:
+            is_late = time.monotonic() > deadline
+            with looking:
+                control = self._control()
+                if self._open is opened and (control is None or is_late or self._is_explained(control)):
+                    return self._close(opened, control, is_late=is_late)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+        return None
 
-    def _control(self) -> OomControl | None:
-        try:
-            control: OomControl = self._read("oom_control")
-        except GroupNotFoundError:
-            return None
-        return control
+    def _is_explained(self, control: OomControl) -> bool:
+        """Return whether it is known what became of the OOMs: kills here, or elsewhere below the full group."""
+        kills = max(0, _kills(control) - self._killed) + _rise(self._below, self._kills_below())
+        if control.oom_kill_disable or kills >= max(1, self._ooms):
+            return True
+        log = kernel_log()
+        return log is not None and log.has_kill_above(self._logged_name(), self._logged)
 
-    def _is_counted(self, event: OomEvent, control: OomControl) -> bool:
-        kills = max(0, _kills(control) - self._killed) + max(0, self._killed_below() - self._below)
-        return control.oom_kill_disable or kills >= max(1, event.ooms)
+    def _kills_below(self) -> dict[int, int]:
+        return kills_below(self._owner._place.directory)
 
-    def _killed_below(self) -> int:
-        return killed_under(self._owner._place.directory)
-
-    def _close(self, event: OomEvent, control: OomControl | None, *, next_came: bool = False) -> None:
+    def _close(
+        self,
+        event: Callable[[], OomEvent | None],
+        control: OomControl | None,
+        *,
+        next_came: bool = False,
+        is_late: bool = False,
+    ) -> None:
         """Count what became of an event. Where the next one has come already, the kills of that are left to it."""
         self._open = None
-        kills, most = 0, event.ooms
+        kills, most = 0, self._ooms
         if control is not None:
-            before, self._below = self._below, self._killed_below()
+            before, self._below = self._below, self._kills_below()
             own = max(0, _kills(control) - self._killed)
             if next_came:
-                own = min(own, max(1, event.ooms))
+                own = min(own, max(1, self._ooms))
             self._killed += own
-            # The log may be ahead of the counters: what it has beyond them is left to the next event.
-            kills = most = own + max(0, self._below - before)
+            kills = own + _rise(before, self._below)
+            # The log may be ahead of the counters: what it has beyond them is left to the next event. But what they
+            # do not have after so long a time they never will, as the group below that it was in is gone.
+            most = max(kills, most) if is_late else kills
         self._closed(event, kills, most, name=not next_came)
 
-    def outlived(self, signals: int) -> OomEvent | None:
-        with _settling:
+    def is_told_by_signals(self) -> bool:
+        log = kernel_log()
+        return log is None or not log.is_certain(self._logged_name(), self._logged)
+
+    def outlived(self, least: int, most: int) -> OomEvent | None:
+        with looking:
             if self._open is not None:
                 self._close(self._open, None)
-            ooms = signals - 1  # the removal is signalled once
-            return self._last_event(ooms, self._victims(0, ooms)) if ooms else None
+            victims = self._victims(0, most)
+            ooms = max(least, min(len(victims), most))
+            return self._last_event(ooms, victims) if ooms else None
+
+    def is_settling(self) -> bool:
+        return self._open is not None and self._open() is not None
+
+    def settle(self) -> None:
+        if self.is_settling():
+            self._complete()
 
     def close(self) -> None:
-        if (event := self._open) is not None:
-            self._complete(event)
-        super().close()
+        with looking:
+            if self._open is not None:
+                self._close(self._open, self._control())
+            super().close()
 
 
 def _kills(control: OomControl) -> int:
@@ -238,13 +276,23 @@ def _confidence(event: OomEvent, kills: int, named: int) -> str:
     return "counted" if event.under_oom else "signalled"
 
 
-def killed_under(directory: str) -> int:
-    """Return how many processes were killed in the groups below a directory."""
+def kills_below(directory: str) -> dict[int, int]:
+    """Return how many processes were killed in each of the groups below a directory, by inode."""
     try:
         if os.stat(directory).st_nlink == 2:  # noqa: PLR2004  # itself and its name: no groups below
-            return 0
+            return {}
         below = [f"{directory}/{name}" for name in _kernfs.children(directory)]
-        own = [OOM_CONTROL.decode(_kernfs.read(f"{each}/memory.oom_control")) for each in below]
     except OSError:
-        return 0  # one of them is being removed
-    return sum(map(_kills, own)) + sum(map(killed_under, below))
+        return {}  # it is being removed
+    found: dict[int, int] = {}
+    for each in below:
+        found |= kills_below(each)
+        try:
+            found[os.stat(each).st_ino] = _kills(OOM_CONTROL.decode(_kernfs.read(f"{each}/memory.oom_control")))
+        except OSError:
+            continue  # so is this one
+    return found
+
+
+def _rise(before: dict[int, int], now: dict[int, int]) -> int:
+    return sum(max(0, kills - before.get(group, 0)) for group, kills in now.items())

@@ -7,13 +7,14 @@ import errno
 import os
 
 from . import _kernfs, names
+from ._removals import INOTIFY
 from ._signals import Changes, EventFd, Stall
 from ._types import TYPE_CHECKING, T
 from .codecs import UNLIMITED, refuse, size
 from .errors import InvalidValueError, UnavailableError, UnsupportedSettingError
 from .events import Subscription
 from .hierarchy import CORE
-from .hosts import here
+from .hosts import base, here
 from .oom import CountedOom, SignalledOom
 from .watches import ControlWatch, CounterWatch, PopulatedWatch, PressureWatch, StallWatch, ThresholdWatch
 
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
 _HINTS = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "raise the limit of open files (sysctl fs.file-max)",
+    errno.ENOSPC: "raise the limit of watches (sysctl fs.epoll.max_user_watches)",
+    errno.EAGAIN: "raise the limit of processes (pids.max, ulimit -u): removals are noticed by a thread",
+}
+# Removals on v2 are noticed by inotify.
+_INOTIFY_HINTS = {
+    errno.EMFILE: "raise the limit of inotify instances (sysctl fs.inotify.max_user_instances) or of open files",
+    errno.ENOSPC: "raise the limit of inotify watches (sysctl fs.inotify.max_user_watches)",
 }
 _LEVELS = ("low", "medium", "critical")
 _MODES = ("default", "hierarchy", "local")
@@ -62,7 +70,8 @@ def _by_changes(group: Holder, file: str, watch: Watch[T]) -> Subscription[T]:
 def _failed(group: Holder, cause: OSError, file: str, value: object = None, hint: str = "") -> CgroupError:
     directory = group._place.directory
     attempt = f"{group._label()}: cannot watch {file}{'' if value is None else f' for {value!r}'}"
-    hint = _HINTS.get(cause.errno or 0, hint if cause.errno == errno.EINVAL else "")
+    hints = _HINTS | _INOTIFY_HINTS if cause.filename == INOTIFY else _HINTS
+    hint = hints.get(cause.errno or 0, hint if cause.errno == errno.EINVAL else "")
     return _kernfs.error(cause, attempt, group=directory, directory=directory, setting=file, value=value, hint=hint)
 
 
@@ -195,7 +204,11 @@ class Stalls:
             tree, _ = here().serving(None, CORE)
         except UnavailableError as cause:
             raise self._unsupported(group) from cause
-        directory = tree.directory(group._path)
+        path = group._path
+        if not group.group_name.startswith("/"):
+            # What is delegated to this process may be elsewhere in the other hierarchy.
+            path = base(tree) + path.removeprefix(base(own))
+        directory = tree.directory(path)
         if tree is not own and not os.path.exists(f"{directory}/{self._file}"):
             raise self._unsupported(group)
         return f"{directory}/{self._file}"
@@ -207,9 +220,9 @@ class Stalls:
 
 def _microseconds(group: Holder, value: Any) -> int:
     """Return a time that is given in seconds or as text with a unit."""
-    text = str(value).strip()
-    unit = next((unit for unit in _UNITS if text.endswith(unit)), "")
     try:
+        text = str(value).strip()
+        unit = next((unit for unit in _UNITS if text.endswith(unit)), "")
         number = float(text.removesuffix(unit))
         if isinstance(value, bool) or not 0 < number < UNLIMITED:
             refuse(value, "more than nothing")

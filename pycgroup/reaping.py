@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from . import _kernfs, _tasks, owners
@@ -18,18 +19,22 @@ def reap() -> list[str]:
 
     An owner is a process that has made groups with Cgroup(...). What a living one has made stays, and so does what
     this library has not made, and a group of a dead owner that has groups of others below it or the calling process in
-    it. Groups made from
-    within another PID namespace, such as a container, are left to a reap() in there. Raises GroupBusyError for
-    processes that do not end, PermissionError for groups of other users.
+    it. Groups made from within another PID namespace, such as a container, are left to a reap() in there. Several may
+    reap at once. Raises GroupBusyError for processes that do not end, PermissionError for groups of other users.
     """
     return list(_removed())
 
 
 def _removed() -> Iterator[str]:
     for directory in owners.abandoned():
-        if _kernfs.children(directory) or os.getpid() in _tasks.pids([directory]):
-            continue
-        if left := _tasks.kill(directory):
-            raise GroupBusyError(f"{directory}: the processes {_tasks.listed(left)} did not end after SIGKILL")
-        _tasks.remove([directory])
+        try:
+            if _kernfs.children(directory) or os.getpid() in _tasks.pids([directory]):
+                continue
+            if left := _tasks.kill(directory):
+                raise GroupBusyError(f"{directory}: the processes {_tasks.listed(left)} did not end after SIGKILL")
+            _tasks.remove([directory])
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
+            continue  # another reap() was faster
         yield directory

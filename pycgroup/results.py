@@ -11,7 +11,7 @@ from typing import NamedTuple
 from . import controllers
 from ._types import TYPE_CHECKING
 from .errors import CgroupError, MemoryLimitExceeded
-from .oom import killed_under
+from .oom import kills_below
 from .victims import kernel_log
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Counts:
 def _oom_kills(group: controllers.MEMORY) -> int:
     """Return how many were killed, with those in groups below, which v1 counts there alone."""
     control = group.oom_control
-    return control.oom_kill + (0 if "oom" in control else killed_under(group.path))
+    return control.oom_kill + (0 if "oom" in control else sum(kills_below(group.path).values()))
 
 
 def _cpu_usage(group: controllers.CPUACCT) -> tuple[int, int, int]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     class Holder(Protocol):
         """What a declaration needs of the group that it is read from or written to."""
 
+        group_name: str
         _path: str
         _located: Place | None
         _staged: dict[Setting[Any, Any], Any]

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import time
-from _thread import RLock
+from errno import EMFILE, ENFILE
 from io import FileIO
 
+from ._locks import looking
 from ._types import TYPE_CHECKING
 from .happenings import Victim
 
@@ -21,6 +22,17 @@ _MOST = 10_000
 # The kernel counts a kill before it logs it, in the same breath.
 _PATIENCE = 0.01
 _PAUSE = 0.0005
+# Records of others than the kernel have a priority from here on: its upper bits say who wrote it.
+_FIRST_OF_OTHERS = 8
+# How the kernel's lines begin; a process may have any name, and be named in other lines.
+_ANNOUNCED = b"oom-kill:constraint="
+_ALL_OF_IT = b"Tasks in "
+_KILLED = (
+    b"Memory cgroup out of memory: Killed process ",
+    b"Out of memory: Killed process ",
+    b"Out of memory (oom_kill_allocating_task): Killed process ",
+    b"Killed process ",
+)
 
 
 class KernelLog:
@@ -37,11 +49,11 @@ class KernelLog:
         # process is open to its end, of which no warning is wanted.
         self._file = FileIO(self._descriptor, closefd=False)
         self._record = bytearray(_RECORD)
-        self._lock = RLock()
-        self._groups: dict[str, str] = {}
+        #: The line that announces the next victim, and the group all of whose processes are being killed.
+        self._announced = b""
         self._whole = ""
-        #: The victims with a number each; None stands for one whose group was not told.
-        self._victims: dict[int, Victim | None] = {}
+        #: The victims with a number each, and the group that was full; None is one whose group was not told.
+        self._victims: dict[int, tuple[Victim | None, str]] = {}
         self._last = 0
 
     def close(self) -> None:
@@ -51,7 +63,7 @@ class KernelLog:
 
     def position(self) -> int:
         """Return the number of the last kill."""
-        with self._lock:
+        with looking:
             self._catch_up()
             return self._last
 
@@ -62,10 +74,10 @@ class KernelLog:
         """
         deadline = time.monotonic() + _PATIENCE
         while True:
-            with self._lock:
+            with looking:
                 self._catch_up()
-                last, new = self._last, [(number, self._victims[number]) for number in self._victims if number > after]
-            found = [(number, each) for number, each in new if each and f"{each.group}/".startswith(f"{group}/")]
+                last, new = self._last, self._after(after)
+            found = [(number, each) for number, each, _ in new if each and _is_below(each.group, group)]
             if len(found) >= kills or len(found) < len(new) or time.monotonic() > deadline:
                 break
             time.sleep(_PAUSE)
@@ -73,16 +85,42 @@ class KernelLog:
             last, found = found[most - 1][0] if most else after, found[:most]
         return last, tuple(each for _, each in found)
 
-    def _catch_up(self) -> None:
-        for text in self._records():
-            if "oom-kill:" in text:
-                self._announce(text)
-            elif "are going to be killed due to memory.oom.group" in text:
-                self._whole = text.partition("Tasks in ")[2].rpartition(" are going")[0]
-            elif "Killed process " in text:
-                self._note(text)
+    def has_kill_above(self, group: str, after: int) -> bool:
+        """Return whether a group above hit its limit after a position, and the victim was elsewhere below that."""
+        with looking:
+            self._catch_up()
+            new = self._after(after)
+        return any(
+            victim is not None and not _is_below(victim.group, group) and _is_below(group, limited) and limited != group
+            for _, victim, limited in new
+        )
 
-    def _records(self) -> Iterator[str]:
+    def is_certain(self, group: str, after: int) -> bool:
+        """Return whether each OOM after a position that a group heard of is a victim in it or below it."""
+        with looking:
+            self._catch_up()
+            new = self._after(after)
+        return all(
+            victim is not None and (_is_below(victim.group, group) or not _is_below(group, limited))
+            for _, victim, limited in new
+        )
+
+    def _after(self, position: int) -> list[tuple[int, Victim | None, str]]:
+        return [(number, *self._victims[number]) for number in self._victims if number > position]
+
+    def _catch_up(self) -> None:
+        for is_continued, text in self._records():
+            if text.startswith(_ANNOUNCED):
+                self._announced, self._whole = text, ""
+            elif is_continued:
+                self._announced += text  # a line of more than a thousand bytes
+            elif text.startswith(_ALL_OF_IT) and text.endswith(b" are going to be killed due to memory.oom.group set"):
+                self._whole = _decoded(text.removeprefix(_ALL_OF_IT).rpartition(b" are going")[0])
+            elif text.startswith(_KILLED):
+                self._note(_decoded(text))
+
+    def _records(self) -> Iterator[tuple[bool, bytes]]:
+        """Yield whether it goes on with the one before, and the text, of each record of the kernel itself."""
         while True:
             try:
                 length = self._file.readinto(self._record)
@@ -90,43 +128,57 @@ class KernelLog:
                 continue  # the oldest records were overwritten before they were read
             if not length:
                 return
-            yield self._record[:length].decode(errors="surrogateescape").partition(";")[2]
-
-    def _announce(self, text: str) -> None:
-        """Keep the group that a line such as `oom-kill:...,task_memcg=/g,task=NAME,pid=N,uid=U` names."""
-        group = text.partition(",task_memcg=")[2].partition(",task=")[0]
-        pid = text.rpartition(",pid=")[2].partition(",")[0]
-        self._groups[pid] = group
-        self._whole = ""
+            head, _, text = bytes(self._record[:length]).partition(b";")
+            priority, *_, flags = head.split(b",")
+            if int(priority) < _FIRST_OF_OTHERS:
+                yield b"c" in flags, text.partition(b"\n")[0]
 
     def _note(self, text: str) -> None:
-        """Keep the victim of a line such as `Killed process N (NAME) total-vm:1kB, anon-rss:1kB, ...`."""
+        """Keep the victim of a line such as `Killed process N (NAME) total-vm:1kB, anon-rss:1kB, ...`.
+
+        The line before it was `oom-kill:...,oom_memcg=/l,task_memcg=/l/g,task=NAME,pid=N,uid=U`, or left out.
+        """
         pid, _, rest = text.partition("Killed process ")[2].partition(" (")
         pid = pid.rstrip(",")
         name, _, sizes = rest.rpartition(") total-vm:")
         anon = sizes.partition("anon-rss:")[2].partition("kB")[0]
-        group = self._groups.pop(pid, self._whole)
+        limited, group = self._whole, self._whole
+        announced, end, _ = _decoded(self._announced).rpartition(f",task={name},pid={pid},uid=")
+        if end:
+            limited, _, group = announced.partition(",oom_memcg=")[2].partition(",task_memcg=")
+        self._announced = b""
         self._last += 1
         known = group and pid.isdecimal() and anon.isdecimal()
-        self._victims[self._last] = (
-            Victim(pid=int(pid), name=name, anon_rss=int(anon) * 1024, group=group) if known else None
-        )
+        victim = Victim(pid=int(pid), name=name, anon_rss=int(anon) * 1024, group=group) if known else None
+        self._victims[self._last] = victim, limited
         self._victims.pop(self._last - _MOST, None)
 
 
+def _is_below(group: str, other: str) -> bool:
+    """Return whether a group is another or one below that."""
+    return f"{group}/".startswith(f"{other.rstrip('/')}/")
+
+
+def _decoded(text: bytes) -> str:
+    r"""Return a line in which the kernel has written each byte that is not printable ASCII, and '\\', as '\xNN'."""
+    first, *others = text.split(rb"\x")
+    whole = first + b"".join(bytes.fromhex(each[:2].decode()) + each[2:] for each in others)
+    return whole.decode(errors="surrogateescape")
+
+
 _shared: KernelLog | None = None
-_tried = False
+_is_unreadable = False
 
 
 def kernel_log() -> KernelLog | None:
     """Return this process's reader of the kernel log, or None where the log cannot be read."""
-    global _shared, _tried
-    if not _tried:
-        _tried = True
-        try:
-            _shared = KernelLog()
-        except OSError:
-            _shared = None
+    global _shared, _is_unreadable
+    if _shared is None and not _is_unreadable:
+        with looking:
+            try:
+                _shared = _shared or KernelLog()
+            except OSError as error:
+                _is_unreadable = error.errno not in (EMFILE, ENFILE)
     return _shared
 
 
@@ -138,8 +190,8 @@ def position() -> int:
 
 def _in_child() -> None:
     """Have a forked child open the log anew: it would take its parent's records."""
-    global _shared, _tried
-    inherited, _shared, _tried = _shared, None, False
+    global _shared
+    inherited, _shared = _shared, None
     if inherited is not None:
         inherited.close()
 

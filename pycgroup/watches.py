@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from _thread import RLock
+import errno
 from _weakref import ref
 from time import time
 
+from ._locks import looking
 from ._signals import PERHAPS
 from ._types import TYPE_CHECKING
 from .events import Watch
@@ -16,6 +17,8 @@ from .stats import MEMORY_EVENTS, PRESSURE, FrozenMap, MemoryEvents
 if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any, Literal
+
+    from ._signals import EventFd
 
 
 class ControlWatch(Watch[ControlEvent]):
@@ -29,11 +32,19 @@ class ControlWatch(Watch[ControlEvent]):
         self._argument = argument
 
     def happened(self, signals: int, text: str | None) -> ControlEvent:
-        return self._event(signals, self.now(text).removesuffix("\n") or None)
+        try:
+            text = self.now(text).removesuffix("\n")
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                raise
+            text = None  # no descriptor to be had to open it anew
+        return self._event(signals, text or None)
 
-    def outlived(self, signals: int) -> ControlEvent | None:
-        # One of the signals is the removal itself.
-        return self._event(signals - 1, None) if signals > 1 else None
+    def is_told_by_signals(self) -> bool:
+        return True
+
+    def outlived(self, least: int, _most: int) -> ControlEvent | None:
+        return self._event(least, None) if least else None
 
     def _event(self, signals: int, text: str | None) -> ControlEvent:
         return ControlEvent(
@@ -42,11 +53,15 @@ class ControlWatch(Watch[ControlEvent]):
 
 
 class ThresholdWatch(Watch[ThresholdEvent]):
-    """A threshold on memory usage. Each signal is one crossing, and they alternate: hence the direction of each.
+    """A threshold on memory usage. Each signal is one crossing, and as a rule they alternate.
+
+    Two CPUs that find the same crossing signal it twice, so which side usage has come to is read when somebody asks;
+    where it has crossed again by then, or the group is gone, the number of crossings tells.
 
     The next event is made before it comes, so that it is with its reader as soon as can be.
     """
 
+    signal: EventFd
     __slots__ = ("_above", "_crossings", "_find", "_is_closed", "_next", "_threshold")
 
     def __init__(self, group: str, threshold: int) -> None:
@@ -76,10 +91,13 @@ class ThresholdWatch(Watch[ThresholdEvent]):
         return event
 
     def _found(self, signals: int, crossings: int, at: float) -> dict[str, Any]:
-        above = self._above ^ (crossings % 2 == 1)
+        usage = None if self._is_closed else self._usage()
+        odd = crossings % 2 == 1
+        if usage is not None and crossings == self._crossings and not self.signal.pending():
+            self._above = (usage >= self._threshold) ^ odd
+        above = self._above ^ odd
         known = {"group": self.group, "time": at, "threshold": self._threshold, "above": above, "crossings": signals}
-        with _reading:
-            return known | {"usage": None if self._is_closed else self._usage()}
+        return known | {"usage": usage}
 
     def _usage(self) -> int | None:
         try:
@@ -88,13 +106,9 @@ class ThresholdWatch(Watch[ThresholdEvent]):
             return None  # the group is gone by now
 
     def close(self) -> None:
-        super().close()
-        with _reading:
+        with looking:
+            super().close()
             self._is_closed = True
-
-
-# Nobody reads a descriptor that another thread is closing.
-_reading = RLock()
 
 
 class PressureWatch(Watch[PressureEvent]):

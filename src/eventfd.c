@@ -13,7 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LONGEST_PATH = 4096, BILLION = 1000000000 };
+/* How long the kernel may take to signal a removal: it waits for all CPUs to take notice first, 16 ms as a rule, and
+   wakes nobody who sleeps before that. */
+enum { LONGEST_PATH = 4096, BILLION = 1000000000, REMOVAL = BILLION / 4 };
 
 static int open_in(const char *prefix, const char *file, int flags)
 {
@@ -57,20 +59,26 @@ static long long pycgroup_register(const char *prefix, const char *file, const c
     return -number;
 }
 
-/* Wait for so many nanoseconds, below 0 for ever, and return how often the eventfd was signalled: 0 if the time is
-   over, or somebody's signal came. It is negative where the watched file may be gone, with its group: such a file
-   polls as an error, and of one that is not kept open (-1) nobody can tell. The kernel signals the removal too, if a
-   moment later. */
-static long long pycgroup_wait(int event, int watched, long long nanoseconds)
+static int polls(struct pollfd *polled, int count, long long nanoseconds)
 {
     struct timespec limit = {nanoseconds / BILLION, nanoseconds % BILLION};
+
+    return ppoll(polled, count, nanoseconds < 0 ? NULL : &limit, NULL);
+}
+
+/* Wait for so many nanoseconds, below 0 for ever, and return how often the eventfd was signalled: 0 if the time is
+   over, or somebody's signal came. It is negative where the watched file may be gone, with its group: such a file
+   polls as an error, and of one that is not kept open (-1) nobody can tell. The kernel signals the removal too, a
+   moment later, which this call waits for where there is nothing else to take. */
+static long long pycgroup_wait(int event, int watched, long long nanoseconds)
+{
     struct pollfd polled[] = {{event, POLLIN, 0}, {watched, 0, 0}};
     uint64_t signals = 0;
-    int ready = ppoll(polled, 2, nanoseconds < 0 ? NULL : &limit, NULL);
+    int is_ready = polls(polled, 2, nanoseconds), is_gone = polled[1].revents & POLLERR;
 
-    if (ready > 0 && !(polled[0].revents & POLLIN))
-        ppoll(polled, 1, nanoseconds < 0 ? NULL : &limit, NULL);
-    if (read(event, &signals, sizeof signals) < 0)
-        return 0;
-    return watched < 0 || polled[1].revents & POLLERR ? -(long long)signals : (long long)signals;
+    if (is_gone && !(polled[0].revents & POLLIN))
+        is_ready = polls(polled, 1, nanoseconds < 0 || nanoseconds > REMOVAL ? REMOVAL : nanoseconds);
+    if (is_ready > 0 && read(event, &signals, sizeof signals) < 0)
+        signals = 0;
+    return is_gone || watched < 0 ? -(long long)signals : (long long)signals;
 }
