@@ -20,8 +20,9 @@ from tests.support.processes import NOBODY, forked
 pytestmark = needs("pids")
 
 OWNER = """
-import sys
+import signal, sys
 from pycgroup import Cgroup
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's jobs in the background ignore
 name = sys.argv[1] if len(sys.argv) > 1 else None
 with Cgroup(name, pids=50) as group:
     process = group.popen(["sleep", "1000"])
