@@ -91,7 +91,7 @@ class KernelLog:
             self._catch_up()
             new = self._after(after)
         return any(
-            victim is not None and not _is_below(victim.group, group) and _is_below(group, limited) and limited != group
+            victim is not None and not _is_below(victim.group, group) and _hears(group, limited) and limited != group
             for _, victim, limited in new
         )
 
@@ -101,7 +101,7 @@ class KernelLog:
             self._catch_up()
             new = self._after(after)
         return all(
-            victim is not None and (_is_below(victim.group, group) or not _is_below(group, limited))
+            victim is not None and (_is_below(victim.group, group) or not _hears(group, limited))
             for _, victim, limited in new
         )
 
@@ -136,7 +136,8 @@ class KernelLog:
     def _note(self, text: str) -> None:
         """Keep the victim of a line such as `Killed process N (NAME) total-vm:1kB, anon-rss:1kB, ...`.
 
-        The line before it was `oom-kill:...,oom_memcg=/l,task_memcg=/l/g,task=NAME,pid=N,uid=U`, or left out.
+        The line before it was `oom-kill:...,oom_memcg=/l,task_memcg=/l/g,task=NAME,pid=N,uid=U`, with `global_oom`
+        where the whole machine was out of memory, or was left out.
         """
         pid, _, rest = text.partition("Killed process ")[2].partition(" (")
         pid = pid.rstrip(",")
@@ -145,7 +146,7 @@ class KernelLog:
         limited, group = self._whole, self._whole
         announced, end, _ = _decoded(self._announced).rpartition(f",task={name},pid={pid},uid=")
         if end:
-            limited, _, group = announced.partition(",oom_memcg=")[2].partition(",task_memcg=")
+            limited, group = _groups(announced)
         self._announced = b""
         self._last += 1
         known = group and pid.isdecimal() and anon.isdecimal()
@@ -157,6 +158,22 @@ class KernelLog:
 def _is_below(group: str, other: str) -> bool:
     """Return whether a group is another or one below that."""
     return f"{group}/".startswith(f"{other.rstrip('/')}/")
+
+
+def _hears(group: str, limited: str) -> bool:
+    """Return whether a group is signalled that another is full: each one below that is."""
+    return bool(limited) and _is_below(group, limited)
+
+
+def _groups(announced: str) -> tuple[str, str]:
+    """Return the group that was full, '' for the whole machine, and the victim's, which is the same or below that."""
+    between = ",task_memcg="
+    _, limited, rest = announced.partition(",oom_memcg=")
+    if not limited:
+        return "", announced.partition(f",global_oom{between}")[2]
+    words = rest.split(between)  # a name may hold it, too
+    pairs = [(between.join(words[:at]), between.join(words[at:])) for at in range(1, len(words))]
+    return next((pair for pair in pairs if _is_below(pair[1], pair[0])), ("", ""))
 
 
 def _decoded(text: bytes) -> str:

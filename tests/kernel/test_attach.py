@@ -214,6 +214,17 @@ def test_attaching_twice_does_not_forget_where_the_process_was(made: str) -> Non
         assert oracle.group_of("memory", child.pid) == f"{made}/home"
 
 
+def test_detach_leaves_a_process_that_is_elsewhere_by_now(made: str) -> None:
+    for name in ("home", "away", "elsewhere"):
+        oracle.make("memory", f"{made}/{name}")
+    with processes.idle(oracle.directory("memory", f"{made}/home")) as child:
+        away = Cgroup.MEMORY(f"{made}/away")
+        away.attach(child.pid)
+        oracle.write("memory", f"{made}/elsewhere", "cgroup.procs", str(child.pid))
+        away.detach(child.pid)
+        assert oracle.group_of("memory", child.pid) == f"{made}/elsewhere"
+
+
 def test_the_calling_process_detaches_itself(made: str) -> None:
     def there_and_back() -> list[str]:
         memory = Cgroup.MEMORY(made)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -249,3 +250,32 @@ def test_a_frozen_group_is_killed_or_says_what_is_in_the_way(unique: Unique) -> 
             freezer.delete(tasks="kill")
         assert child.wait(60) == -9
     assert not freezer.exists()
+
+
+# Deletes a group as one who cannot see the process that is in it, and says where that has left himself.
+UNSEEN = """
+import sys
+from pycgroup import Cgroup, GroupBusyError
+try:
+    Cgroup.MEMORY(sys.argv[1]).delete(tasks=sys.argv[2])
+except GroupBusyError:
+    print("busy")
+with open("/proc/self/cgroup") as file:
+    print(file.read())
+"""
+
+
+@needs("root")
+@needs("mount-namespace")
+@pytest.mark.parametrize("tasks", ["move", "kill", "refuse"])
+def test_a_process_of_another_pid_namespace_is_in_the_way(made: str, tasks: str) -> None:
+    for name in ("home", "theirs"):
+        oracle.make("memory", f"{made}/{name}")
+    home, theirs = (oracle.directory("memory", f"{made}/{name}") for name in ("home", "theirs"))
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", UNSEEN, f"{made}/theirs", tasks]
+    with processes.idle(theirs) as child:
+        with processes.running(inside, home) as deleting:
+            said = deleting.communicate(timeout=processes.PATIENCE)[0]
+        assert said.startswith("busy\n")
+        assert f"{made}/home\n" in said
+        assert oracle.group_of("memory", child.pid) == f"{made}/theirs"

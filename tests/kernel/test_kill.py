@@ -18,6 +18,7 @@ from pycgroup import (
     CgroupError,
     GroupBusyError,
     GroupNotFoundError,
+    InvalidValueError,
     PermissionDeniedError,
     UnsupportedSettingError,
     _tasks,
@@ -321,6 +322,55 @@ def test_freeze_of_a_missing_group(unique: Unique) -> None:
         Cgroup.FREEZER(unique("freezer")).freeze()
     with pytest.raises(GroupNotFoundError):
         Cgroup.FREEZER(unique("freezer")).thaw()
+
+
+@needs("freezer")
+def test_freeze_that_is_interrupted_leaves_nothing_frozen(unique: Unique, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, _ = made("freezer", unique)
+
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_waiting, "until", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Cgroup.FREEZER(name).freeze()
+    assert not says_frozen(name)
+
+
+@needs("freezer")
+@pytest.mark.parametrize("timeout", ["1", None, float("nan"), []])
+def test_what_is_no_timeout_is_refused_before_anything_is_done(unique: Unique, timeout: Any) -> None:
+    name, directory = made("freezer", unique)
+    freezer = Cgroup.FREEZER(name)
+    with processes.idle(directory) as child:
+        for method in (freezer.freeze, freezer.thaw, freezer.kill):
+            with pytest.raises(InvalidValueError, match="timeout"):
+                method(timeout)
+        assert not says_frozen(name)
+        assert child.poll() is None
+
+
+@needs("freezer")
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300])
+def test_any_length_of_time_may_be_waited(unique: Unique, timeout: float) -> None:
+    name, directory = made("freezer", unique)
+    freezer = Cgroup.FREEZER(name)
+    with processes.idle(directory) as child:
+        freezer.freeze(timeout)
+        freezer.thaw(timeout)
+        freezer.kill(timeout)
+        assert child.wait(10) == -signal.SIGKILL
+
+
+@needs("freezer")
+def test_kill_reaches_groups_below_that_are_frozen_themselves(unique: Unique) -> None:
+    name, directory = made("freezer", unique)
+    os.makedirs(f"{directory}/a/b")
+    with processes.idle(f"{directory}/a/b") as deep, processes.idle(f"{directory}/a") as inner:
+        Cgroup.FREEZER(f"{name}/a/b").freeze()
+        Cgroup.FREEZER(f"{name}/a").freeze()
+        Cgroup.FREEZER(name).kill()
+        assert deep.wait(10) == inner.wait(10) == -signal.SIGKILL
 
 
 def test_freeze_is_of_the_freezer_alone() -> None:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -14,7 +15,13 @@ from pycgroup.happenings import Event, PopulatedEvent, ThresholdEvent, Victim
 from pycgroup.victims import KernelLog
 from tests.support import processes
 
-Write = Callable[[str], None]
+
+class Write(Protocol):
+    """Writes lines into the log, as the kernel unless `priority` is another's."""
+
+    def __call__(self, text: str, priority: int = 6, flags: str = "-") -> None: ...
+
+
 KILL = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),oom_memcg={0},task_memcg={0},task={2},pid={1},uid=0"
 KILLED = "Memory cgroup out of memory: Killed process {1} ({2}) total-vm:42100kB, anon-rss:8064kB, file-rss:5692kB"
 
@@ -29,13 +36,19 @@ def log(tmp_path: Path) -> Iterator[tuple[KernelLog, Write]]:
     os.dup2(reader, kernel_log._file.fileno())
     os.close(reader)
 
-    def write(text: str) -> None:
+    def write(text: str, priority: int = 6, flags: str = "-") -> None:
         for line in text.split("\n"):
-            os.write(writer, f"6,1,2,-;{line}\n".encode())
+            os.write(writer, f"{priority},1,2,{flags};{line}\n".encode())
 
     yield kernel_log, write
     kernel_log.close()
     os.close(writer)
+
+
+def escaped(text: str) -> str:
+    """Return a name as the kernel writes it: each byte that is not printable ASCII, and the backslash, in hex."""
+    raw = text.encode(errors="surrogateescape")
+    return "".join(chr(byte) if 32 <= byte < 127 and byte != 92 else f"\\x{byte:02x}" for byte in raw)
 
 
 def kill(group: str, pid: int, name: str = "hog") -> str:
@@ -68,12 +81,79 @@ def test_the_next_events_victims_are_left_to_it(log: tuple[KernelLog, Write]) ->
     assert [each.pid for each in reader.since("/g", position, 2, None)[1]] == [8, 9]
 
 
-@pytest.mark.parametrize("name", ["a b", "x) total-vm:1kB (y", "pid=3,uid=4"])
+NAMES = [
+    "a b",
+    "x) total-vm:1kB (y",
+    "pid=3,uid=4",
+    "oom-kill:",
+    "oom-kill:constraint=",
+    "Killed process 1 (",
+    ",task=a,pid=1,uid=0",
+    ",oom_memcg=/o",
+    "caf\u00e9",
+    "back\\slash",
+    "new\nline",
+    "\udcff",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_names_of_any_kind(log: tuple[KernelLog, Write], name: str) -> None:
     reader, write = log
-    write(kill("/g", 7, name))
+    write(kill("/g", 7, escaped(name)))
     (victim,) = reader.since("/g", 0, 1, None)[1]
-    assert (victim.name, victim.pid) == (name, 7)
+    assert (victim.name, victim.pid, victim.group) == (name, 7, "/g")
+
+
+@pytest.mark.parametrize("group", ["/gr\u00f6\u00dfe", "/a,task=b,pid=1,uid=0", "/a,task_memcg=/b", "/" + "long" * 300])
+def test_groups_of_any_name(log: tuple[KernelLog, Write], group: str) -> None:
+    reader, write = log
+    announced, killed = kill(escaped(group), 7).split("\n")
+    # The kernel cuts a line of more than a thousand bytes into records, all but the first of which it marks.
+    write(announced[:1000])
+    for start in range(1000, len(announced), 1000):
+        write(announced[start : start + 1000], flags="c")
+    write(killed)
+    (victim,) = reader.since(group, 0, 1, None)[1]
+    assert (victim.group, victim.pid) == (group, 7)
+
+
+def test_a_victim_of_the_whole_machine(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(
+        "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,"
+        "task_memcg=/g,task=hog,pid=7,uid=0"
+    )
+    write("Out of memory: Killed process 7 (hog) total-vm:42100kB, anon-rss:8064kB, file-rss:5692kB")
+    assert [each.pid for each in reader.since("/g", 0, 1, None)[1]] == [7]
+    assert not reader.has_kill_above("/h", 0)
+    assert reader.is_certain("/h", 0)
+
+
+def test_what_a_user_writes_into_the_log_is_no_kill(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(kill("/g", 7), priority=8 + 6)
+    assert reader.position() == 0
+
+
+def test_the_victims_of_a_full_group_above(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    above = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),oom_memcg={},task_memcg={},task=hog,pid=7,uid=0"
+    write(above.format("/g", "/g/b"))
+    write(KILLED.format("", 7, "hog"))
+    assert reader.has_kill_above("/g/a", 0)
+    assert not reader.has_kill_above("/g/b", 0)
+    assert not reader.has_kill_above("/h", 0)
+    assert not reader.has_kill_above("/g/a", 1)
+    assert reader.is_certain("/g/b", 0)
+    assert not reader.is_certain("/g/a", 0)
+
+
+def test_nothing_is_certain_where_a_group_was_left_out(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    assert reader.is_certain("/g", 0)
+    write(KILLED.format("", 7, "hog"))
+    assert not reader.is_certain("/g", 0)
 
 
 def test_kills_whose_group_the_kernel_left_out(log: tuple[KernelLog, Write]) -> None:

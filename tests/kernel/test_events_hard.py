@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: MIT
+"""Events at the worst moments: as a group goes away, without the kernel log, cancelled, forked, out of resources."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import queue
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from pycgroup import (
+    BusyError,
+    Cgroup,
+    ClosedError,
+    GroupNotFoundError,
+    GroupRemovedError,
+    InvalidValueError,
+    _locks,
+    _removals,
+    victims,
+)
+from pycgroup._signals import Signal
+from pycgroup.observer import Observer
+from tests.support import oracle, processes
+from tests.support.capabilities import needs
+from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, hogs, holding, let_go, next_kill, no_kill_is_left
+
+if TYPE_CHECKING:
+    from pycgroup.controllers import MEMORY
+    from pycgroup.events import Subscription
+    from pycgroup.happenings import OomEvent
+
+pytestmark = needs("memory")
+Unique = Callable[..., str]
+v1, v2 = needs("memory", version=1), needs("memory", version=2)
+
+
+@pytest.fixture(scope="module", name="hog")
+def server() -> Iterator[Hogs]:
+    with hogs() as started:
+        yield started
+
+
+@pytest.fixture
+def memory(unique: Unique) -> Iterator[MEMORY]:
+    """Give a group of 4 MiB that a test may remove."""
+    group = Cgroup.MEMORY(unique("memory")).create()
+    bound(group, "4M")
+    yield group
+    with contextlib.suppress(GroupNotFoundError):
+        group.delete(tasks="kill")
+
+
+@pytest.fixture
+def no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the kernel log unreadable, as it is for most users."""
+    monkeypatch.setattr(victims, "_shared", None)
+    monkeypatch.setattr(victims, "_is_unreadable", True)
+
+
+def run(code: str, *arguments: str) -> str:
+    """Run Python in a process of its own; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def until_waiting(events: Subscription[OomEvent]) -> None:
+    """Return when somebody waits."""
+    while not events._waiting:
+        select.select([], [], [], 0.001)
+
+
+def an_oom_comes_before_the_removal(memory: MEMORY, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        hog.be_killed(memory.path)
+        os.rmdir(memory.path)
+        event = events.wait(PATIENCE)
+        assert event is not None
+        assert event.ooms >= 1
+        with pytest.raises(GroupRemovedError):
+            events.wait(PATIENCE)
+
+
+@needs("kernel-log")
+def test_an_oom_just_before_the_removal_is_told(memory: MEMORY, hog: Hogs) -> None:
+    an_oom_comes_before_the_removal(memory, hog)
+
+
+@v1
+@pytest.mark.usefixtures("no_log")
+def test_without_the_log_the_signals_tell_the_oom_from_the_removal(memory: MEMORY, hog: Hogs) -> None:
+    an_oom_comes_before_the_removal(memory, hog)
+
+
+@pytest.mark.parametrize("delay", [0, 0.001, 0.01, 0.05])
+def test_a_removal_alone_is_no_event_however_late_it_is_asked(memory: MEMORY, delay: float) -> None:
+    with memory.oom_events() as events:
+        os.rmdir(memory.path)
+        select.select([], [], [], delay)
+        with pytest.raises(GroupRemovedError):
+            events.wait(PATIENCE)
+
+
+@pytest.mark.usefixtures("no_log")
+def test_a_removal_while_waiting_without_the_log_is_no_event(memory: MEMORY) -> None:
+    with memory.oom_events() as events, ThreadPoolExecutor(1) as thread:
+        waiter = thread.submit(events.wait, PATIENCE)
+        until_waiting(events)
+        os.rmdir(memory.path)
+        with pytest.raises(GroupRemovedError):
+            waiter.result(PATIENCE)
+
+
+def test_a_group_that_goes_away_while_it_is_subscribed_to(memory: MEMORY, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Signal.text
+
+    def removed(self: Signal) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(memory.path)
+        return text(self)
+
+    monkeypatch.setattr(Signal, "text", removed)
+    with memory.oom_events() as events:
+        assert "removed" in repr(events)
+        assert select.select([events], [], [], PATIENCE)[0]  # those who poll come, and hear of it
+        with pytest.raises(GroupRemovedError):
+            events.wait(0)
+        assert list(events) == []
+
+
+def test_figures_are_never_those_of_a_group_made_anew(memory: MEMORY, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        hog.be_killed(memory.path)
+        event = events.wait(PATIENCE)
+        assert event is not None
+        os.rmdir(memory.path)
+        memory.create()
+        memory.limit_in_bytes = "8M"
+        assert event.limit in (None, 4 * MIB)
+        assert event.usage is None or event.usage < 4 * MIB
+
+
+@v1
+def test_two_signals_of_one_crossing_do_not_turn_the_direction_round(unique: Unique) -> None:
+    with (
+        Cgroup.MEMORY(unique("memory")) as roomy,
+        roomy.threshold_events("2M") as events,
+        holding(roomy.path, 8 * MIB) as task,
+    ):
+        held(task)
+        first = events.wait(PATIENCE)
+        events._signal.wake()  # type: ignore[union-attr]  # as another CPU does that finds the same crossing
+        second = events.wait(PATIENCE)
+        assert first is not None
+        assert second is not None
+        assert (first.above, second.above) == (True, True)
+        let_go(task)
+        down = events.wait(PATIENCE)
+        assert down is not None
+        assert not down.above
+
+
+@v1
+@pytest.mark.usefixtures("no_log")
+def test_kills_in_groups_below_that_come_and_go_are_counted_without_the_log(memory: MEMORY, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        for _ in range(3):
+            child = f"{memory.group_name}/below"
+            oracle.make("memory", child)
+            hog.be_killed(f"{memory.path}/below")
+            assert next_kill(events).kills == 1
+            os.rmdir(f"{memory.path}/below")
+
+
+@v1
+@needs("kernel-log")
+def test_an_oom_whose_victim_is_in_another_group_below_the_full_one(memory: MEMORY, hog: Hogs) -> None:
+    for name in "ab":
+        oracle.make("memory", f"{memory.group_name}/{name}")
+    with Cgroup.MEMORY(f"{memory.group_name}/a").oom_events() as here:
+        hog.be_killed(f"{memory.path}/b")
+        event = here.wait(PATIENCE)
+        assert event is not None  # v1 signals an OOM to all below the full group
+        assert (event.kills, event.victims, event.confidence) == (0, (), "signalled")
+    for name in "ab":
+        os.rmdir(f"{memory.path}/{name}")
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), "1", [], 1j])
+def test_what_is_no_timeout_is_refused_and_harms_nothing(memory: MEMORY, hog: Hogs, timeout: float) -> None:
+    with memory.oom_events() as events:
+        with pytest.raises(InvalidValueError, match="timeout"):
+            events.wait(timeout)
+        hog.be_killed(memory.path)
+        assert next_kill(events).kills == 1
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300, 10**400], ids=["inf", "1e300", "huge"])
+def test_any_length_of_time_may_be_waited(memory: MEMORY, hog: Hogs, timeout: float) -> None:
+    with memory.oom_events() as events:
+        hog.be_killed(memory.path)
+        assert events.wait(timeout) is not None
+
+
+def test_an_exception_of_a_signal_handler_leaves_the_subscription_usable(memory: MEMORY, hog: Hogs) -> None:
+    def handler(*_: object) -> NoReturn:
+        raise LookupError("of the handler")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with memory.oom_events() as events:
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            with pytest.raises(LookupError):
+                events.wait(PATIENCE)
+            hog.be_killed(memory.path)
+            assert next_kill(events).kills == 1
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_signal_handler_may_close_what_its_thread_waits_for(memory: MEMORY) -> None:
+    with memory.oom_events() as events:
+        before = signal.signal(signal.SIGALRM, lambda *_: events.close())
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            with pytest.raises(ClosedError):
+                events.wait(PATIENCE)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+
+
+def test_an_event_for_who_is_cancelled_is_left_to_any_other(memory: MEMORY, hog: Hogs) -> None:
+    async def cancelled(events: Subscription[OomEvent]) -> None:
+        waiter = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        hog.be_killed(memory.path)
+        # Readable in the same turn of the loop as the event.
+        reader, writer = os.pipe()
+        os.write(writer, b".")
+        asyncio.get_running_loop().add_reader(reader, waiter.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        asyncio.get_running_loop().remove_reader(reader)
+        os.close(reader)
+        os.close(writer)
+
+    with memory.oom_events() as events:
+        asyncio.run(cancelled(events))
+        assert next_kill(events).kills == 1
+        assert no_kill_is_left(events)
+
+
+def test_two_loops_take_turns(memory: MEMORY, hog: Hogs) -> None:
+    with memory.oom_events() as events, asyncio.Runner() as first, asyncio.Runner() as second:
+
+        async def one() -> int:
+            hog.be_killed(memory.path)
+            return await anext(event.kills async for event in events if event.kills)
+
+        assert [runner.run(one()) for runner in (first, second, first)] == [1, 1, 1]
+
+
+def test_a_loop_does_not_take_from_an_observer(memory: MEMORY, hog: Hogs) -> None:
+    came: queue.Queue[OomEvent] = queue.Queue()
+
+    async def one(events: Subscription[OomEvent]) -> None:
+        with pytest.raises(BusyError, match="another loop or observer"):
+            await anext(events)
+
+    with Observer() as observer, memory.oom_events() as events:
+        observer.watch(events, came.put)
+        asyncio.run(one(events))
+        with pytest.raises(BusyError):
+            observer.watch(events, came.put)
+        hog.be_killed(memory.path)
+        assert came.get(timeout=PATIENCE).ooms >= 1
+
+
+@pytest.mark.parametrize("lock", [_locks.looking, _removals._lock], ids=["looking", "removals"])
+def test_a_child_forked_while_a_thread_is_busy_can_watch(memory: MEMORY, lock: threading.RLock) -> None:
+    busy, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with lock:
+            busy.set()
+            done.wait()
+
+    def child() -> bool:
+        signal.alarm(int(PATIENCE))  # a lock that is held for ever
+        with memory.oom_events() as own:
+            return own.wait(0) is None
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    busy.wait()
+    try:
+        assert processes.forked(child)
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("end", ["sys.exit(3)", "raise SystemExit", "raise KeyboardInterrupt", "1 / 0"])
+def test_whatever_a_callback_or_the_hook_raises_the_next_is_called(
+    memory: MEMORY, hog: Hogs, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came: queue.Queue[int] = queue.Queue()
+
+    def callback(_: OomEvent) -> None:
+        came.put(1)
+        exec(end)  # one of the above
+
+    def hook(given: threading.ExceptHookArgs) -> NoReturn:
+        assert given.exc_value is not None
+        raise given.exc_value
+
+    monkeypatch.setattr(threading, "excepthook", hook)
+    with Observer() as observer:
+        observer.watch(memory.oom_events(), callback)
+        for _ in range(2):
+            hog.be_killed(memory.path)
+            assert came.get(timeout=PATIENCE) == 1
+
+
+def test_an_observer_of_the_parent_is_the_childs_own(memory: MEMORY, hog: Hogs) -> None:
+    came: queue.Queue[OomEvent] = queue.Queue()
+    with Observer() as observer:
+        observer.watch(memory.oom_events(), came.put)
+
+        def child() -> tuple[int, int]:
+            before = len(observer)
+            own: queue.Queue[OomEvent] = queue.Queue()
+            observer.watch(memory.oom_events(), own.put)
+            os.write(ready, b".")
+            kills = own.get(timeout=PATIENCE).kills
+            observer.stop()
+            return before, kills
+
+        order, ready = os.pipe()
+        killer = threading.Thread(target=lambda: (os.read(order, 1), hog.be_killed(memory.path)))
+        killer.start()
+        assert processes.forked(child) == (0, 1)
+        killer.join()
+        assert came.get(timeout=PATIENCE).kills == 1
+        for descriptor in (order, ready):
+            os.close(descriptor)
+
+
+def test_three_threads_close_at_once(memory: MEMORY) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(50):
+            events = memory.oom_events()
+            waiter = threads.submit(events.wait, PATIENCE)
+            until_waiting(events)
+            assert [each.result() for each in [threads.submit(events.close) for _ in range(3)]] == [None] * 3
+            with pytest.raises(ClosedError):
+                waiter.result()
+
+
+@needs("pids")
+def test_where_no_thread_can_be_started_the_limit_is_named(memory: MEMORY, unique: Unique) -> None:
+    code = """
+        import os, sys
+        from pycgroup import Cgroup, UnavailableError
+        memory, pids = Cgroup.MEMORY(sys.argv[1]), Cgroup.PIDS(sys.argv[2])
+        pids.attach()
+        pids.max = 1
+        before = len(os.listdir("/proc/self/fd"))
+        try:
+            memory.on_oom(print)
+        except UnavailableError as error:
+            print(error)
+    """
+    with Cgroup.PIDS(unique("pids")) as pids:
+        said = run(code, memory._path, pids._path)
+    assert "pids.max" in said
+
+
+@v1
+def test_a_watch_of_any_file_goes_on_without_descriptors(memory: MEMORY) -> None:
+    code = """
+        import os, resource, sys
+        from pycgroup import Cgroup
+        memory = Cgroup.MEMORY(sys.argv[1])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+        taken = []
+        while len(taken) < 800:
+            taken.append(os.open("/dev/null", os.O_RDONLY))
+        events = memory.event("memory.usage_in_bytes", 4096)  # so many are open that the file is not kept
+        try:
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        events._signal.wake()
+        event = events.wait(60)
+        print(event.signals, event.text)
+        events.close()
+    """
+    assert run(code, memory._path) == "1 None\n"
+
+
+@v2
+def test_removal_is_told_again_where_the_directory_above_was_made_anew(memory: MEMORY) -> None:
+    above = f"{memory.group_name}/above"
+    for _ in range(3):
+        for name in (above, f"{above}/below"):
+            oracle.make("memory", name)
+        with Cgroup.MEMORY(f"{above}/below").populated_events() as events, ThreadPoolExecutor(1) as thread:
+            waiter = thread.submit(events.wait, PATIENCE)
+            while not events._waiting:
+                select.select([], [], [], 0.001)
+            os.rmdir(f"{memory.path}/above/below")
+            with pytest.raises(GroupRemovedError):
+                waiter.result(PATIENCE)
+        os.rmdir(f"{memory.path}/above")
+    assert above not in str(_removals.removals()._sleepers)
+
+
+def test_events_are_equal_by_what_they_say(memory: MEMORY, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        hog.be_killed(memory.path)
+        event = next_kill(events)
+        again = pickle.loads(pickle.dumps(event))
+        assert again is not event
+        assert again == event
+        assert hash(again) == hash(event)
