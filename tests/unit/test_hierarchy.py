@@ -187,6 +187,13 @@ def test_parsers_take_text() -> None:
     assert memberships("") == {}
 
 
+@pytest.mark.parametrize("name", ["form\ffeed", "\u2028", "\x85", "\x1c", "carriage\rreturn"])
+def test_only_a_line_feed_ends_a_line(name: str) -> None:
+    line = f"30 23 0:26 /{name} /sys/fs/cgroup/{name} rw - cgroup cgroup rw,memory\n"
+    assert list(mounts(line)) == [("cgroup", f"/sys/fs/cgroup/{name}", f"/{name}", "rw,memory")]
+    assert memberships(f"2:memory:/{name}\n0::/u\n") == {"memory": f"/{name}", "": "/u"}
+
+
 @pytest.mark.parametrize(("group", "directory"), [("/", "/m"), ("/a", "/m/a"), ("/a/b", "/m/a/b")])
 def test_directories_of_groups(group: str, directory: str) -> None:
     assert hierarchy.V1("/m", "/", frozenset({"memory"})).directory(group) == directory
