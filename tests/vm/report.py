@@ -94,11 +94,10 @@ def table(results: list[Result]) -> str:
 
 
 def details(result: Result) -> str:
-    """Return what one needs to see of a mode that is not ok: its failures or, where none says why, the logs' ends."""
+    """Return what one needs to see of a mode that is not ok: its failures, and the ends of the guest's logs."""
     lines = [f"== {result.mode.name}: {result.outcome}; everything is in {result.exchange}"]
-    if result.tests and result.tests.failed:
-        return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in result.tests.failed)])
-    for log in ("output.log", "console.log") if result.ended.status is None else ("output.log",):
+    lines += [f"{name}: {reason}" for name, reason in (result.tests.failed if result.tests else ())]
+    for log in ("output.log", "console.log"):
         lines += [f"-- the end of {log}:", tail(result.exchange / log)]
     return "\n".join(lines)
 
