@@ -47,15 +47,16 @@ class Feed(Generic[T]):
         """Return the next event. Raises BusyError, and StopAsyncIteration when the group is gone or all is closed."""
         future: asyncio.Future[T] = self.loop.create_future()
         try:
-            self._subscription.enter(future, patient=True)
-            self._future = future
             try:
+                self._subscription.enter(future, patient=True)
+                self._future = future
                 if (kept := self._subscription.next_kept()) is not None:
                     return kept
                 self._listen()
                 return await future
             finally:
-                self._future = None
+                if self._future is future:
+                    self._future = None
                 self._subscription.leave(future)
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:

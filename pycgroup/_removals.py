@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     class Sleeper(Protocol):
         """Who is to be woken."""
 
+        def is_gone(self) -> bool: ...
         def wake(self) -> None: ...
 
 
@@ -110,9 +111,11 @@ class Removals:
             else:
                 gone = [(self._parents.get(number, ""), name)]
             for above, each in gone:
-                for sleeper in self._sleepers.get(above, {}).pop(each, ()):
+                for sleeper in self._sleepers.get(above, {}).get(each, ()):
                     try:
-                        sleeper.wake()
+                        # One of the same name may have been made since, and be watched already.
+                        if sleeper.is_gone():
+                            sleeper.wake()
                     except OSError:  # no memory, perhaps; this thread has to go on for the others
                         continue
 

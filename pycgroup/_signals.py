@@ -37,9 +37,10 @@ PERHAPS = 1 << 32
 class Signal:
     """What the three kinds have in common."""
 
-    __slots__ = ("file",)
+    __slots__ = ("_path", "file")
     #: The descriptor of the watched file, or -1 where it is not kept.
     file: int
+    _path: str
 
     def fileno(self) -> int:
         """Return a descriptor that polls readable when there is something to take."""
@@ -54,12 +55,26 @@ class Signal:
         raise NotImplementedError
 
     def wake(self) -> None:
-        """Make it poll readable once, from whatever thread, so that its waiter returns."""
+        """Make it poll readable, from whatever thread, so that its waiter returns; on v2 for ever, as at its end."""
         raise NotImplementedError
 
     def text(self) -> str:
-        """Return what the watched file holds now. Raises OSError, with ENODEV when the group is gone."""
+        """Return what the watched file holds now. Raises OSError, with ENODEV when the group is gone.
+
+        On v2 the kernel tells of a change until the file has been read: whoever reads it must take what it says.
+        """
         return os.pread(self.file, _CHUNK, 0).decode()
+
+    def is_gone(self) -> bool:
+        """Return whether the group is gone, and what is at its path is another; without reading the file."""
+        try:
+            return os.stat(self._path).st_ino != self._number()
+        except FileNotFoundError:
+            return True
+
+    def _number(self) -> int:
+        """Return the watched file's inode, which no other file has had or will have."""
+        return os.fstat(self.file).st_ino
 
     def before_removal(self, signals: int, *, patient: bool) -> tuple[int, int]:
         """Return at least and at most how often it was signalled before the group went away.
@@ -76,7 +91,7 @@ class Signal:
 class EventFd(Signal):
     """v1: an eventfd registered in cgroup.event_control. The kernel adds one for each event, and one on removal."""
 
-    __slots__ = ("_descriptor", "_inode", "_path")
+    __slots__ = ("_descriptor", "_inode")
 
     def __init__(self, prefix: str, file: str, argument: str) -> None:
         self._descriptor, self.file = _native.register(prefix, file, argument)
@@ -84,7 +99,7 @@ class EventFd(Signal):
         # To keep the file tells at once that the group is gone; but with thousands of groups descriptors are scarce,
         # and the registration does not need it any more.
         if self.file > _FEW and self.file > os.sysconf(_OPEN_MAX) // 2:
-            self._inode = os.fstat(self.file).st_ino
+            self._inode = self._number()
             os.close(self.file)
             self.file = -1
 
@@ -122,10 +137,10 @@ class EventFd(Signal):
 
     def _reopened(self) -> str:
         """Return the text of the file at the same path, if it still is that file and not one of a group made since."""
+        # Before it is opened, for which there may be no descriptor.
+        if self.is_gone():
+            raise _gone()
         try:
-            # Before it is opened, for which there may be no descriptor.
-            if os.stat(self._path).st_ino != self._inode:
-                raise _gone()
             file = os.open(self._path, _READ)
         except FileNotFoundError as cause:
             raise _gone() from cause
@@ -135,6 +150,9 @@ class EventFd(Signal):
             return os.pread(file, _CHUNK, 0).decode()
         finally:
             os.close(file)
+
+    def _number(self) -> int:
+        return super()._number() if self.file >= 0 else self._inode
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -149,7 +167,7 @@ class Changes(Signal):
     which itself polls readable.
     """
 
-    __slots__ = ("_directory", "_epoll", "_woken")
+    __slots__ = ("_epoll", "_woken")
     _FLAGS = _READ
 
     def __init__(self, path: str, trigger: bytes = b"") -> None:
@@ -158,7 +176,7 @@ class Changes(Signal):
         always_readable()  # while there is a descriptor to be had: waking takes none then
         self._epoll: select.epoll = select.epoll()
         self.file = -1
-        self._directory = os.path.dirname(path)
+        self._path = path
         #: Who wakes it when the group is removed; a trigger does so itself.
         self._woken: Removals | None = None
         try:
@@ -169,7 +187,7 @@ class Changes(Signal):
             self._epoll.register(self.file, select.EPOLLPRI)
             self._woken = None if trigger else removals()
             if self._woken is not None:
-                self._woken.add(self._directory, self)
+                self._woken.add(os.path.dirname(path), self)
         except BaseException:
             self.close()
             raise
@@ -198,7 +216,7 @@ class Changes(Signal):
 
     def close(self) -> None:
         if self._woken is not None:
-            self._woken.discard(self._directory, self)
+            self._woken.discard(os.path.dirname(self._path), self)
         self._epoll.close()
         if self.file >= 0:
             super().close()
@@ -207,21 +225,28 @@ class Changes(Signal):
 class Stall(Changes):
     """A pressure trigger, on whichever version has the file: `some 150000 2000000`, in microseconds."""
 
-    __slots__ = ("_shared",)
+    __slots__ = ("_is_shared", "_perhaps")
     _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
 
     def __init__(self, path: str, trigger: str) -> None:
         # The kernel takes the last byte for the NUL that ends it, whatever it is.
         super().__init__(path, trigger.encode() + b"\0")
-        self._shared = False
+        self._is_shared = self._perhaps = False
 
     def fileno(self) -> int:
-        self._shared = True
+        self._is_shared = True
         return super().fileno()
 
-    def _wait(self, nanoseconds: int) -> int:
+    def waiter(self) -> Callable[[int], int]:
         # The kernel forgets a trigger when it is polled, be it from outside through the epoll descriptor.
-        return super()._wait(nanoseconds) or (-PERHAPS if self._shared and nanoseconds == 0 else 0)
+        self._perhaps = self._is_shared
+        return super().waiter()
+
+    def _wait(self, nanoseconds: int) -> int:
+        if not self._perhaps:
+            return super()._wait(nanoseconds)
+        self._perhaps = False
+        return super()._wait(0) or -PERHAPS
 
 
 def _gone() -> OSError:

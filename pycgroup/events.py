@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 # Guards who waits and who closes, for the moment that it takes to say so; waiting itself is done without it.
 _guard = _locks.lock()
+# Who has waited for so many nanoseconds has slept; without sleeping it takes a hundredth of that.
+_A_MOMENT = 1_000_000
 # Whose the subscriptions made now are.
 _process = os.getpid()
 
@@ -52,7 +54,7 @@ os.register_at_fork(after_in_child=_in_child)
 class Watch(Generic[T]):
     """What a signal means: the part of a subscription that differs from kind to kind."""
 
-    __slots__ = ("group", "last", "signal")
+    __slots__ = ("group", "is_closed", "last", "signal")
     signal: Signal
 
     def __init__(self, group: str) -> None:
@@ -60,6 +62,8 @@ class Watch(Generic[T]):
         self.group = group
         #: Gives the last event that is not complete yet, as long as somebody has it.
         self.last: Callable[[], Happening | None] = _nothing
+        #: Whether the signal's descriptors are closed, or another process's: they may be other files' by now.
+        self.is_closed = False
 
     def start(self, text: str) -> None:
         """Note what the watched file held when the watch began."""
@@ -81,8 +85,11 @@ class Watch(Generic[T]):
         """Return what the watched file holds now, which is read unless it is known. Raises OSError."""
         return self.signal.text() if text is None else text
 
-    def is_told_by_signals(self) -> bool:
-        """Return whether outlived() has only the number of signals to go by, so that it must be exact."""
+    def is_told_by_signals(self, *, slept: bool) -> bool:  # noqa: ARG002  # others need to know
+        """Return whether outlived() needs the exact number of signals, for which the kernel has to be waited for.
+
+        `slept`: they came while they were waited for; then the last is the removal's, but for a rare coincidence.
+        """
         return False
 
     def outlived(self, _least: int, _most: int) -> T | None:
@@ -96,7 +103,7 @@ class Watch(Generic[T]):
     def settle(self) -> None:
         """Wait until the kernel has finished what the last event is the beginning of."""
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Complete what was delivered, as long as the group can be asked: the descriptors are closed next."""
         last = self.last()
         if last is not None:
@@ -169,6 +176,7 @@ class Subscription(Generic[T]):
             wait, happened = signal.waiter(), self._watch.happened
             deadline = None if left < 0 else time.monotonic_ns() + left
             while True:
+                began = time.monotonic_ns()
                 signals = wait(left)
                 if signals > 0 and not self._closed:
                     try:
@@ -176,7 +184,7 @@ class Subscription(Generic[T]):
                     except OSError as error:
                         event = self._last_words(error, signals, signals)
                 else:
-                    event = self._meaning(signals, patient=left != 0) if signals else None
+                    event = self._meaning(signals, began if left else None) if signals else None
                 if event is not None:
                     return event
                 if deadline is not None:
@@ -187,8 +195,8 @@ class Subscription(Generic[T]):
             # Nothing is called before this is done, so that no signal handler's exception comes between.
             if self._waiting is me:
                 self._waiting = None
-            if self._closed:
-                self._dispose_if_idle()
+                if self._closed:
+                    self._dispose_if_idle(patient=True)
 
     def enter(self, who: object, *, patient: bool = False) -> Signal:
         """Become the one who waits, `patient` if not just now, until leave().
@@ -211,17 +219,17 @@ class Subscription(Generic[T]):
         return signal
 
     def leave(self, who: object) -> None:
-        """Wait no longer; close what was closed meanwhile. It is no error if another waits."""
+        """Wait no longer, and close what was closed meanwhile, at once. It is no error not to have entered."""
         if self._waiting is who:
             self._waiting = None
-        if self._closed:
-            self._dispose_if_idle()
+            if self._closed:
+                self._dispose_if_idle(patient=False)
 
-    def _dispose_if_idle(self) -> None:
+    def _dispose_if_idle(self, *, patient: bool) -> None:
         with _guard:
             idle = self._waiting is None
         if idle:
-            self.dispose()
+            self.dispose(patient=patient)
 
     def keep_event(self, event: T) -> None:
         """Leave an event that was taken already to the next who asks."""
@@ -242,10 +250,13 @@ class Subscription(Generic[T]):
         if self._closed or signal is None:
             raise self._closed_error()
         signals = signal.waiter()(0)
-        return self._meaning(signals, patient=False) if signals else None
+        return self._meaning(signals, None) if signals else None
 
-    def _meaning(self, signals: int, *, patient: bool) -> T | None:
-        """Return the event that so many signals stand for. Raises ClosedError and GroupRemovedError."""
+    def _meaning(self, signals: int, began: int | None) -> T | None:
+        """Return the event that so many signals stand for. Raises ClosedError and GroupRemovedError.
+
+        They have been waited for since `began`, None if they were not.
+        """
         signal = self._signal
         if self._closed or signal is None:
             raise self._closed_error()
@@ -253,7 +264,8 @@ class Subscription(Generic[T]):
             text = None if signals > 0 else signal.text()
         except OSError as error:
             if not _is_scarce(error):
-                patient = patient and self._watch.is_told_by_signals()
+                slept = began is not None and time.monotonic_ns() - began > _A_MOMENT
+                patient = began is not None and self._watch.is_told_by_signals(slept=slept)
                 return self._last_words(error, *signal.before_removal(-signals, patient=patient))
             text = None
         try:
@@ -277,10 +289,14 @@ class Subscription(Generic[T]):
         return event
 
     def close(self) -> None:
-        """End the subscription, from any thread; whoever waits gets ClosedError. Closing twice is no error."""
-        self._close(patient=True)
+        """End the subscription, from any thread; whoever waits gets ClosedError. Closing twice is no error.
 
-    def _close(self, *, patient: bool) -> None:
+        The last OOM event is completed first, for which the kernel is waited for, a quarter of a second at most.
+        """
+        self.end(patient=True)
+
+    def end(self, *, patient: bool) -> None:
+        """Close it; `patient` if the kernel may be waited for."""
         with _guard:
             if self._closed:
                 return
@@ -299,13 +315,18 @@ class Subscription(Generic[T]):
             return
         with _guard:
             signal, self._signal = self._signal, None
-        if signal is not None:
+        if signal is None:
+            return
+        try:
+            if own and patient:
+                self._watch.settle()
+        finally:
             try:
-                if own and patient:
-                    self._watch.settle()
                 if own:
-                    self._watch.close()
+                    self._watch.finish()
             finally:
+                with _locks.looking:  # nobody reads now, and nobody will
+                    self._watch.is_closed = True
                 signal.close()
 
     def keep(self, keeper: Keeper) -> None:
@@ -313,6 +334,10 @@ class Subscription(Generic[T]):
         if not self._is_free():
             raise BusyError(f"another loop or observer has the events of {self.group!r}", group=self.group)
         self._keeper = keeper
+
+    def let_go(self) -> None:
+        """Undo keep()."""
+        self._keeper = None
 
     def _is_free(self) -> bool:
         """Return whether nobody has the descriptor in an epoll; a loop that does not run gives it up."""
@@ -375,7 +400,7 @@ class Subscription(Generic[T]):
 
                 await aside(self._watch.settle)
         finally:
-            self._close(patient=False)
+            self.end(patient=False)
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
         if self._closed:
@@ -383,7 +408,7 @@ class Subscription(Generic[T]):
             return
         if self._pid == _process:
             warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
-        self._close(patient=False)
+        self.end(patient=False)
 
     def __repr__(self) -> str:
         state = " closed" if self.closed else " removed" if self._removed else ""

@@ -224,6 +224,12 @@ class OomEvent(Event):
         """How much of it was observed: "signalled", "counted" or "named"."""
         return self._completed()[2]
 
+    @classmethod
+    def later(cls, find: Callable[..., dict[str, Any]], *arguments: Any) -> Self:
+        self = super().later(find, *arguments)
+        self.settle(*_OUTCOME.values())
+        return self
+
     def _completed(self) -> tuple[int, tuple[Victim, ...], str]:
         self.look()
         complete = self._complete
@@ -236,7 +242,7 @@ class OomEvent(Event):
         object.__setattr__(self, "_complete", complete)
 
     def settle(self, kills: int, victims: tuple[Victim, ...], confidence: str) -> None:
-        """Note what became of it; for the subscription, once."""
+        """Note what became of it; for the subscription."""
         object.__setattr__(self, "_outcome", (kills, victims, confidence))
         object.__setattr__(self, "_complete", None)
 

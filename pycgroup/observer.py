@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from _thread import get_ident
 
 from . import _locks
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from .events import Subscription
 
 _MANY = 256
+_HINT = "sysctl fs.epoll.max_user_watches says how many may be"
+# Seconds; the last that is waited for may take as long again.
+_PATIENCE = 0.25
 # One for all observers: it is held for a moment only, and never while a callback runs.
 _lock = _locks.lock()
 
@@ -107,6 +111,8 @@ class Observer:
         self._pid = os.getpid()
         self._epoll: select.epoll | None = None
         self._thread: threading.Thread | None = None
+        #: Which thread waits for that one; a handler in it cannot do so as well.
+        self._joining = 0
         self._served: dict[int, Watching[Any]] = {}
 
     def watch(
@@ -119,7 +125,7 @@ class Observer:
         """Call a function with each event, from the observer's thread, and `removed` when the group is gone.
 
         The subscription is the observer's from now on. Raises ClosedError, BusyError where another observer or loop
-        has it, and UnavailableError where no thread can be started.
+        has it, and UnavailableError where no thread can be started or nothing more be watched.
         """
         import select
 
@@ -127,14 +133,22 @@ class Observer:
         with _lock:
             epoll = self._started()
             subscription.keep(watching)
+            try:
+                epoll.register(watching.descriptor, select.EPOLLIN)
+            except (OSError, ValueError) as cause:  # the latter if a signal handler has stopped it just now
+                subscription.let_go()
+                raise UnavailableError(f"events of {watching.group!r} cannot be observed: {cause} ({_HINT})") from cause
             self._served[watching.descriptor] = watching
-            epoll.register(watching.descriptor, select.EPOLLIN)
+            if self._epoll is not epoll:
+                watching.close()
+                raise ClosedError(f"the observer was stopped before it had the events of {watching.group!r}")
         return watching
 
     def _started(self) -> select.epoll:
         """Return the epoll of the running thread, which is started if need be."""
         self._begin_anew_in_child()
-        if self._epoll is None:
+        epoll = self._epoll
+        if epoll is None:
             import select
             import threading
 
@@ -148,7 +162,7 @@ class Observer:
                 epoll.close()
                 raise UnavailableError(f"{cause}: the limit on processes is reached (pids.max, ulimit -u)") from cause
             self._epoll, self._thread = epoll, thread
-        return self._epoll
+        return epoll
 
     def _begin_anew_in_child(self) -> None:
         if self._pid != os.getpid():
@@ -160,35 +174,43 @@ class Observer:
     def _run(self, epoll: select.epoll) -> None:
         while True:
             for descriptor, _ in epoll.poll(maxevents=_MANY):
-                with _lock:
-                    if self._epoll is not epoll:
-                        epoll.close()
-                        return
-                    watching = self._served.get(descriptor)
+                # Without the lock: who has it may be waiting for this thread to end.
+                if self._epoll is not epoll:
+                    epoll.close()
+                    return
+                watching = self._served.get(descriptor)
                 if watching is not None:
                     _serve(watching)
 
     def forget(self, watching: Watching[Any]) -> None:
-        """Serve a subscription no longer."""
-        with _lock:
-            if self._served.get(watching.descriptor) is watching:
-                del self._served[watching.descriptor]
-                if self._epoll is not None:
-                    self._epoll.unregister(watching.descriptor)
+        """Serve a subscription no longer; its descriptor is still open, so that it is nobody else's."""
+        if self._served.get(watching.descriptor) is watching:
+            self._served.pop(watching.descriptor, None)
+            epoll = self._epoll
+            if epoll is not None:
+                _unregister(epoll, watching.descriptor)
 
     def stop(self) -> None:
-        """Close all subscriptions and end the thread; return when no callback runs any more."""
+        """Close all subscriptions and end the thread; return when no callback runs any more.
+
+        The last OOM events are completed first, for which the kernel is waited for, half a second at most in all. In a
+        signal handler that has interrupted pycgroup itself the thread is not waited for.
+        """
+        is_interrupting = _locks.is_held() or self._joining == get_ident()
         with _lock:
             self._begin_anew_in_child()
-            thread, epoll = self._thread, self._epoll
-            self._thread = self._epoll = None
+            thread = self._thread
+            if self._epoll is not None:
+                _wake(self._epoll)
+            self._epoll = None
             served, self._served = self._served, {}
-            if epoll is not None:
-                epoll.register(always_readable())  # wakes the thread, which sees that it is not wanted
+        deadline = time.monotonic() + _PATIENCE
         for watching in served.values():
-            watching.close()
-        if thread is not None and thread.ident != get_ident():
+            watching.subscription.end(patient=time.monotonic() < deadline)
+        if thread is not None and thread.ident != get_ident() and not is_interrupting:
+            self._joining = get_ident()
             thread.join()
+            self._joining = 0
 
     def __len__(self) -> int:
         """Return how many subscriptions are served."""
@@ -199,6 +221,21 @@ class Observer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+
+
+def _wake(epoll: select.epoll) -> None:
+    """Wake the thread, which sees that it is not wanted."""
+    try:
+        epoll.register(always_readable())
+    except (OSError, ValueError):
+        return  # so a signal handler has done just now
+
+
+def _unregister(epoll: select.epoll, descriptor: int) -> None:
+    try:
+        epoll.unregister(descriptor)
+    except (OSError, ValueError):
+        return  # one of the two was closed at this moment
 
 
 def _serve(watching: Watching[Any]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from _weakref import ref
+from errno import ENODEV, ENOENT
 
 from . import _kernfs
 from ._locks import looking
@@ -41,12 +42,11 @@ _MOST_UNNAMED = 16
 class OomWatch(Watch[OomEvent]):
     """What both versions have in common: the figures of an event, and whom the kernel killed."""
 
-    __slots__ = ("_is_closed", "_killed", "_logged", "_owner", "_unnamed")
+    __slots__ = ("_killed", "_logged", "_owner", "_unnamed")
 
     def __init__(self, group: str, owner: Holder) -> None:
         super().__init__(group)
         self._owner = owner
-        self._is_closed = False
         #: Kills that have been told, and how far the kernel log was read.
         self._killed = self._logged = 0
         #: Closed events whose victims are still to be looked up, with their kills and the most victims that they have:
@@ -64,11 +64,10 @@ class OomWatch(Watch[OomEvent]):
 
     def _found(self, ooms: int, at: float, control: OomControl | None) -> dict[str, Any]:
         figures = {name: self._figure(setting) for name, setting in _FIGURES.items()}
-        now = self._control()
-        if now is None:
+        if self.is_closed or self.signal.is_gone():
             # The group is gone, and what is at its path is another's.
             figures = dict.fromkeys(_FIGURES)
-        return self._all(ooms, at, control or now, figures)
+        return self._all(ooms, at, control or self._control(), figures)
 
     def _all(self, ooms: int, at: float, control: OomControl | None, figures: dict[str, Any]) -> dict[str, Any]:
         control = control or OomControl({})
@@ -85,7 +84,7 @@ class OomWatch(Watch[OomEvent]):
     def _control(self) -> OomControl | None:
         """Return the counters as they are now, None if the group is gone: a descriptor stands for that group alone."""
         try:
-            return None if self._is_closed else OOM_CONTROL.decode(self.signal.text())
+            return None if self.is_closed else OOM_CONTROL.decode(self.signal.text())
         except OSError:
             return None
 
@@ -100,9 +99,10 @@ class OomWatch(Watch[OomEvent]):
     def _name(self) -> None:
         """Look up the victims of the closed events, first things first."""
         with looking:
-            unnamed, self._unnamed = self._unnamed, ()
-            for event, kills, most in unnamed:
+            while self._unnamed:
+                (event, kills, most), *others = self._unnamed
                 victims = self._victims(kills, most)
+                self._unnamed = tuple(others)
                 if (known := event()) is not None:
                     killed = max(kills, len(victims))
                     known.settle(killed, victims, _confidence(known, killed, len(victims)))
@@ -124,11 +124,10 @@ class OomWatch(Watch[OomEvent]):
         event.settle(len(victims), victims, _confidence(event, len(victims), len(victims)))
         return event
 
-    def close(self) -> None:
+    def finish(self) -> None:
         with looking:
-            super().close()
+            super().finish()
             self._name()
-            self._is_closed = True
 
 
 class CountedOom(OomWatch):
@@ -167,7 +166,7 @@ class CountedOom(OomWatch):
 class SignalledOom(OomWatch):
     """v1: each signal is an OOM of the group or of one above it, and `memory.oom_control` counts the kills."""
 
-    __slots__ = ("_below", "_ooms", "_open")
+    __slots__ = ("_above", "_below", "_ooms", "_open")
 
     def __init__(self, group: str, owner: Holder) -> None:
         super().__init__(group, owner)
@@ -176,46 +175,71 @@ class SignalledOom(OomWatch):
         #: The event whose kills are not counted yet, and its OOMs.
         self._open: Callable[[], OomEvent | None] | None = None
         self._ooms = 0
+        #: How far the kernel log was read when the last event was closed.
+        self._above = 0
 
     def start(self, text: str) -> None:
         super().start(text)
         if text != _FRESH:
             self._killed = _kills(OOM_CONTROL.decode(text))
         self._below = self._kills_below()
+        self._above = self._logged
 
     def happened(self, signals: int, text: str | None) -> OomEvent:
         control = None if text is None else OOM_CONTROL.decode(text)
         with looking:
             if self._open is not None:
-                self._close(self._open, control or OOM_CONTROL.decode(self.now(text)), next_came=True)
+                self._close(self._open, control or self._control_now(), next_came=True)
             event = self._event(signals, control)
-            self._open, self._ooms = ref(event), signals
-            event.complete_by(self._complete)
+            opened = ref(event)
+            self._open, self._ooms = opened, signals
+            event.complete_by(lambda: self._complete(opened))
             return event
 
-    def _complete(self) -> None:
-        """Wait until the kernel has counted what it killed, and close the event."""
+    def _control_now(self) -> OomControl | None:
+        """Return the counters, None where there is no descriptor to be had for them. Raises OSError."""
+        try:
+            return OOM_CONTROL.decode(self.signal.text())
+        except OSError as error:
+            if error.errno == ENODEV:
+                raise
+            return None
+
+    def _complete(self, opened: Callable[[], OomEvent | None]) -> None:
+        """Wait until the kernel has counted what it killed, close the event, and have its victims looked up."""
         deadline, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
-        while (opened := self._open) is not None:
+        while self._open is opened:
             is_late = time.monotonic() > deadline
             with looking:
+                if self._open is not opened:
+                    break
                 control = self._control()
-                if self._open is opened and (control is None or is_late or self._is_explained(control)):
+                if control is None or is_late or self._is_explained(control):
                     return self._close(opened, control, is_late=is_late)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        return None
+        return self._name()
 
     def _is_explained(self, control: OomControl) -> bool:
         """Return whether it is known what became of the OOMs: kills here, or elsewhere below the full group."""
-        kills = max(0, _kills(control) - self._killed) + _rise(self._below, self._kills_below())
-        if control.oom_kill_disable or kills >= max(1, self._ooms):
+        wanted = max(1, self._ooms)
+        kills = max(0, _kills(control) - self._killed)
+        if control.oom_kill_disable or kills >= wanted:
             return True
+        kills += _rise(self._below, self._kills_below())
+        return kills >= wanted or kills + self._kills_elsewhere() >= wanted
+
+    def _kills_elsewhere(self) -> int:
+        """Return how many the kernel killed outside this group because one above was full, as far as is known."""
         log = kernel_log()
-        return log is not None and log.has_kill_above(self._logged_name(), self._logged)
+        return 0 if log is None else log.kills_elsewhere(self._logged_name(), self._above)
 
     def _kills_below(self) -> dict[int, int]:
-        return kills_below(self._owner._place.directory)
+        """Return the kills in the groups below; what was known of them where there are no descriptors to be had."""
+        try:
+            return kills_below(self._owner._place.directory)
+        except OSError:
+            return self._below
 
     def _close(
         self,
@@ -232,17 +256,18 @@ class SignalledOom(OomWatch):
             before, self._below = self._below, self._kills_below()
             own = max(0, _kills(control) - self._killed)
             if next_came:
-                own = min(own, max(1, self._ooms))
+                own = min(own, max(0, self._ooms - self._kills_elsewhere()))
             self._killed += own
             kills = own + _rise(before, self._below)
             # The log may be ahead of the counters: what it has beyond them is left to the next event. But what they
             # do not have after so long a time they never will, as the group below that it was in is gone.
             most = max(kills, most) if is_late else kills
+        self._above = position()
         self._closed(event, kills, most, name=not next_came)
 
-    def is_told_by_signals(self) -> bool:
+    def is_told_by_signals(self, *, slept: bool) -> bool:
         log = kernel_log()
-        return log is None or not log.is_certain(self._logged_name(), self._logged)
+        return not slept or log is None or not log.is_certain(self._logged_name(), self._logged)
 
     def outlived(self, least: int, most: int) -> OomEvent | None:
         with looking:
@@ -256,14 +281,14 @@ class SignalledOom(OomWatch):
         return self._open is not None and self._open() is not None
 
     def settle(self) -> None:
-        if self.is_settling():
-            self._complete()
+        if self._open is not None and self.is_settling():
+            self._complete(self._open)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         with looking:
             if self._open is not None:
                 self._close(self._open, self._control())
-            super().close()
+            super().finish()
 
 
 def _kills(control: OomControl) -> int:
@@ -277,21 +302,28 @@ def _confidence(event: OomEvent, kills: int, named: int) -> str:
 
 
 def kills_below(directory: str) -> dict[int, int]:
-    """Return how many processes were killed in each of the groups below a directory, by inode."""
+    """Return how many processes were killed in each of the groups below a directory, by inode. Raises OSError."""
+    found: dict[int, int] = {}
     try:
         if os.stat(directory).st_nlink == 2:  # noqa: PLR2004  # itself and its name: no groups below
-            return {}
-        below = [f"{directory}/{name}" for name in _kernfs.children(directory)]
-    except OSError:
-        return {}  # it is being removed
-    found: dict[int, int] = {}
-    for each in below:
-        found |= kills_below(each)
-        try:
-            found[os.stat(each).st_ino] = _kills(OOM_CONTROL.decode(_kernfs.read(f"{each}/memory.oom_control")))
-        except OSError:
-            continue  # so is this one
+            return found
+        for name in _kernfs.children(directory):
+            below = f"{directory}/{name}"
+            found |= kills_below(below)
+            found |= _own_kills(below)
+    except FileNotFoundError:
+        pass  # it is being removed
     return found
+
+
+def _own_kills(directory: str) -> dict[int, int]:
+    try:
+        control = OOM_CONTROL.decode(_kernfs.read(f"{directory}/memory.oom_control"))
+        return {os.stat(directory).st_ino: _kills(control)}
+    except OSError as error:
+        if error.errno in (ENOENT, ENODEV):
+            return {}  # so is this one
+        raise
 
 
 def _rise(before: dict[int, int], now: dict[int, int]) -> int:

@@ -191,7 +191,7 @@ class Stalls:
         stall, within = (_microseconds(group, each) for each in (some if full is None else full, window))
         trigger = f"{kind} {stall} {within}"
         path = self._path(group)
-        watch = StallWatch(group._path, kind, stall)
+        watch = StallWatch(group._path, kind, stall, within)
         try:
             signal = Stall(path, trigger)
         except OSError as cause:

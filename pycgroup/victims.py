@@ -85,13 +85,13 @@ class KernelLog:
             last, found = found[most - 1][0] if most else after, found[:most]
         return last, tuple(each for _, each in found)
 
-    def has_kill_above(self, group: str, after: int) -> bool:
-        """Return whether a group above hit its limit after a position, and the victim was elsewhere below that."""
+    def kills_elsewhere(self, group: str, after: int) -> int:
+        """Return how many were killed after a position because a group above was full, elsewhere below that."""
         with looking:
             self._catch_up()
             new = self._after(after)
-        return any(
-            victim is not None and not _is_below(victim.group, group) and _hears(group, limited) and limited != group
+        return sum(
+            victim is not None and not _is_below(victim.group, group) and _hears(group, limited)
             for _, victim, limited in new
         )
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import errno
 from _weakref import ref
-from time import time
+from time import monotonic, time
 
-from ._locks import looking
 from ._signals import PERHAPS
 from ._types import TYPE_CHECKING
 from .events import Watch
@@ -40,8 +39,8 @@ class ControlWatch(Watch[ControlEvent]):
             text = None  # no descriptor to be had to open it anew
         return self._event(signals, text or None)
 
-    def is_told_by_signals(self) -> bool:
-        return True
+    def is_told_by_signals(self, *, slept: bool) -> bool:
+        return not slept
 
     def outlived(self, least: int, _most: int) -> ControlEvent | None:
         return self._event(least, None) if least else None
@@ -62,7 +61,7 @@ class ThresholdWatch(Watch[ThresholdEvent]):
     """
 
     signal: EventFd
-    __slots__ = ("_above", "_crossings", "_find", "_is_closed", "_next", "_threshold")
+    __slots__ = ("_above", "_crossings", "_find", "_next", "_threshold")
 
     def __init__(self, group: str, threshold: int) -> None:
         super().__init__(group)
@@ -70,7 +69,6 @@ class ThresholdWatch(Watch[ThresholdEvent]):
         #: On which side usage was in the beginning, and how often it has crossed since.
         self._above = False
         self._crossings = 0
-        self._is_closed = False
         self._next: ThresholdEvent | None = None
 
     def start(self, text: str) -> None:
@@ -91,7 +89,7 @@ class ThresholdWatch(Watch[ThresholdEvent]):
         return event
 
     def _found(self, signals: int, crossings: int, at: float) -> dict[str, Any]:
-        usage = None if self._is_closed else self._usage()
+        usage = self._usage()
         odd = crossings % 2 == 1
         if usage is not None and crossings == self._crossings and not self.signal.pending():
             self._above = (usage >= self._threshold) ^ odd
@@ -101,14 +99,15 @@ class ThresholdWatch(Watch[ThresholdEvent]):
 
     def _usage(self) -> int | None:
         try:
-            return int(self.signal.text())
+            return None if self.is_closed else int(self.signal.text())
         except OSError:
             return None  # the group is gone by now
 
-    def close(self) -> None:
-        with looking:
-            super().close()
-            self._is_closed = True
+    def is_told_by_signals(self, *, slept: bool) -> bool:
+        return not slept
+
+    def outlived(self, least: int, _most: int) -> ThresholdEvent | None:
+        return self.happened(least, None) if least else None
 
 
 class PressureWatch(Watch[PressureEvent]):
@@ -124,28 +123,40 @@ class PressureWatch(Watch[PressureEvent]):
     def happened(self, signals: int, _text: str | None) -> PressureEvent:
         return PressureEvent(group=self.group, time=time(), level=self._level, mode=self._mode, signals=signals)
 
+    def is_told_by_signals(self, *, slept: bool) -> bool:
+        return not slept
+
+    def outlived(self, least: int, _most: int) -> PressureEvent | None:
+        return self.happened(least, None) if least else None
+
 
 class StallWatch(Watch[StallEvent]):
     """A pressure trigger; the file itself says how long tasks have waited in all."""
 
-    __slots__ = ("_kind", "_stall", "_total")
+    __slots__ = ("_kind", "_looked", "_seen", "_stall", "_total", "_window")
 
-    def __init__(self, group: str, kind: Literal["some", "full"], stall: int) -> None:
+    def __init__(self, group: str, kind: Literal["some", "full"], stall: int, window: int) -> None:
         super().__init__(group)
         self._kind = kind
         self._stall = stall
-        self._total = 0
+        self._window = window / 1_000_000
+        #: The time waited for in all, in microseconds: at the last event, and when it was last looked at in a window.
+        self._total = self._seen = 0
+        self._looked = monotonic()
 
     def start(self, text: str) -> None:
-        self._total = int(PRESSURE.decode(text)[self._kind]["total"])
+        self._total = self._seen = int(PRESSURE.decode(text)[self._kind]["total"])
 
     def happened(self, signals: int, text: str | None) -> StallEvent | None:
         pressure = PRESSURE.decode(self.now(text))
         total = int(pressure[self._kind]["total"])
-        stalled = total - self._total
-        if signals == PERHAPS and stalled < self._stall:
+        now = monotonic()
+        if signals == PERHAPS and total - self._seen < self._stall:
+            if now - self._looked > self._window:
+                self._seen, self._looked = total, now  # what was waited for before is another window's
             return None
-        self._total = total
+        stalled, self._total = total - self._total, total
+        self._seen, self._looked = total, now
         return StallEvent(group=self.group, time=time(), kind=self._kind, stalled=stalled, pressure=pressure)
 
 

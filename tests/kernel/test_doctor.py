@@ -171,7 +171,7 @@ def test_python_m() -> None:
 # What keeps the doctor's own processes from doing what they are to do is not the group's doing.
 HINDERED = {
     "address space": "resource.setrlimit(resource.RLIMIT_AS, (66 << 20, 66 << 20))",
-    "descriptors": "resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12))",
+    "descriptors": "resource.setrlimit(resource.RLIMIT_NOFILE, (9, 9))",
     "interpreter": "sys.executable = '/nowhere'",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import pickle
 import queue
@@ -27,11 +28,14 @@ from pycgroup import (
     GroupNotFoundError,
     GroupRemovedError,
     InvalidValueError,
+    UnavailableError,
     _locks,
     _removals,
     victims,
 )
+from pycgroup import observer as observer_module
 from pycgroup._signals import Signal
+from pycgroup.controllers import Core
 from pycgroup.observer import Observer
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
@@ -45,6 +49,12 @@ if TYPE_CHECKING:
 pytestmark = needs("memory")
 Unique = Callable[..., str]
 v1, v2 = needs("memory", version=1), needs("memory", version=2)
+
+
+class UNIFIED(Core, v2="cgroup"):
+    """A group of the v2 hierarchy, which hybrid hosts have beside their controllers on v1."""
+
+    __slots__ = ()
 
 
 @pytest.fixture(scope="module", name="hog")
@@ -203,6 +213,140 @@ def test_an_oom_whose_victim_is_in_another_group_below_the_full_one(memory: MEMO
         assert (event.kills, event.victims, event.confidence) == (0, (), "signalled")
     for name in "ab":
         os.rmdir(f"{memory.path}/{name}")
+
+
+@v1
+@pytest.mark.parametrize("log", [True, False])
+def test_an_oom_with_the_killer_off_just_before_the_removal_is_told(
+    memory: MEMORY, request: pytest.FixtureRequest, log: bool
+) -> None:
+    if not log:
+        request.getfixturevalue("no_log")
+    oracle.write("memory", memory.group_name, "memory.oom_control", "1")
+    with memory.oom_events() as events:
+        with holding(memory.path, 16 * MIB) as task:
+            while "under_oom 1" not in oracle.read("memory", memory.group_name, "memory.oom_control"):
+                select.select([], [], [], 0.001)
+            task.kill()
+        memory.delete()
+        event = events.wait(PATIENCE)
+        assert event is not None
+        assert (event.ooms >= 1, event.kills) == (True, 0)
+        with pytest.raises(GroupRemovedError):
+            events.wait(PATIENCE)
+
+
+@v1
+@pytest.mark.usefixtures("no_log")
+def test_events_are_asked_in_one_thread_while_another_waits(memory: MEMORY, hog: Hogs) -> None:
+    for name in range(10):  # looking at those below takes its time
+        oracle.make("memory", f"{memory.group_name}/{name}")
+    with memory.oom_events() as events, ThreadPoolExecutor(3) as threads:
+        asked = []
+        for _ in range(10):
+            hog.order(memory.path)
+            event = events.wait(PATIENCE)
+            assert event is not None
+            asked += [threads.submit(getattr, event, "kills") for _ in range(3)]
+            hog.outcome()
+        kills = [each.result(PATIENCE) for each in asked]
+    assert kills[::3] == kills[1::3] == kills[2::3]
+    assert sum(kills[::3]) == 10
+    for name in range(10):
+        os.rmdir(f"{memory.path}/{name}")
+
+
+@v1
+@needs("kernel-log")
+def test_an_oom_of_another_below_the_full_group_does_not_explain_the_next_one(memory: MEMORY, hog: Hogs) -> None:
+    for name in "ab":
+        oracle.make("memory", f"{memory.group_name}/{name}")
+    with Cgroup.MEMORY(f"{memory.group_name}/a").oom_events() as here:
+        hog.be_killed(f"{memory.path}/b")
+        others = here.wait(PATIENCE)
+        hog.be_killed(f"{memory.path}/a")
+        own = here.wait(PATIENCE)
+        assert others is not None
+        assert own is not None
+        assert own.kills + others.kills == 1
+    for name in "ab":
+        os.rmdir(f"{memory.path}/{name}")
+
+
+def test_to_look_at_an_event_takes_nothing_from_the_next(memory: MEMORY, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        hog.be_killed(memory.path)
+        first = events.wait(PATIENCE)
+        assert first is not None
+        hog.be_killed(memory.path)
+        assert select.select([events], [], [], PATIENCE)[0]
+        assert first.limit == 4 * MIB  # read now
+        second = events.wait(0)
+        assert second is not None
+        assert first.kills + second.kills == 2
+
+
+@v1
+def test_crossings_before_the_removal_are_told(unique: Unique) -> None:
+    roomy = Cgroup.MEMORY(unique("memory")).create()
+    with roomy.threshold_events("2M") as events:
+        with holding(roomy.path, 8 * MIB) as task:
+            held(task)
+            let_go(task)
+        roomy.delete()
+        event = events.wait(PATIENCE)
+        assert event is not None
+        assert event.crossings >= 1
+        assert event.usage is None
+        with pytest.raises(GroupRemovedError):
+            events.wait(PATIENCE)
+
+
+@needs("cgroup-v2")
+def test_a_group_made_anew_is_not_taken_for_the_one_that_is_gone(unique: Unique) -> None:
+    with UNIFIED(unique("freezer").rpartition("/")[2]) as above:
+        for _ in range(50):
+            group, marker = (UNIFIED(f"{above.group_name}/{name}") for name in ("group", "marker"))
+            group.create()
+            marker.create()
+            with marker.populated_events() as marked:  # so that the directory above is watched
+                group.delete()
+                group.create()
+                with group.populated_events() as events:
+                    marker.delete()
+                    with pytest.raises(GroupRemovedError):  # whatever came before has been dealt with then
+                        marked.wait(PATIENCE)
+                    assert select.select([events], [], [], 0) == ([], [], [])
+                    group.delete()
+                    with pytest.raises(GroupRemovedError):
+                        events.wait(PATIENCE)
+
+
+def test_what_is_closed_reads_no_other_file(memory: MEMORY, hog: Hogs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    def figures_after(close: Callable[[], object]) -> tuple[object, ...]:
+        close()
+        others = [os.open("/proc/version", os.O_RDONLY) for _ in range(20)]  # some have its descriptors' numbers
+        assert event is not None
+        found = event.usage, event.limit, event.kills, event.confidence
+        for each in others:
+            os.close(each)
+        return found
+
+    def close_in_vain() -> None:
+        monkeypatch.setattr(type(events._watch), "settle", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            events.close()
+
+    events = memory.oom_events()
+    hog.be_killed(memory.path)
+    event = events.wait(PATIENCE)
+    assert processes.forked(lambda: figures_after(events.close))[:2] == (None, None)
+    usage, limit, kills, _ = figures_after(close_in_vain)
+    assert isinstance(usage, int)  # completed as it was closed
+    assert (limit, kills) == (4 * MIB, 1)
 
 
 @pytest.mark.parametrize("timeout", [float("nan"), "1", [], 1j])
@@ -365,6 +509,55 @@ def test_an_observer_of_the_parent_is_the_childs_own(memory: MEMORY, hog: Hogs) 
             os.close(descriptor)
 
 
+def test_a_handler_that_interrupts_the_observer_may_stop_it(memory: MEMORY) -> None:
+    observer = Observer()
+    observer.watch(memory.oom_events(), print)
+    with observer_module._lock:  # as while it is used by this thread, which a handler has interrupted
+        watching = observer.watch(memory.oom_events(), print)
+        observer.stop()
+    assert watching.closed
+    observer.stop()
+    assert not any(thread.name == "pycgroup-observer" for thread in threading.enumerate())
+
+
+def test_who_stops_second_waits_for_the_callback_too(memory: MEMORY, hog: Hogs) -> None:
+    called, go_on = threading.Event(), threading.Event()
+
+    def callback(_: OomEvent) -> None:
+        called.set()
+        go_on.wait(PATIENCE)
+
+    observer = Observer()
+    observer.watch(memory.oom_events(), callback)
+    hog.be_killed(memory.path)
+    assert called.wait(PATIENCE)
+    with ThreadPoolExecutor(2) as threads:
+        stops = [threads.submit(observer.stop) for _ in range(2)]
+        while len(observer):
+            select.select([], [], [], 0.001)
+        select.select([], [], [], 0.05)
+        assert not any(stop.done() for stop in stops)
+        go_on.set()
+        assert [stop.result(PATIENCE) for stop in stops] == [None, None]
+
+
+def test_what_cannot_be_observed_is_still_the_callers(
+    memory: MEMORY, hog: Hogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def register(self, *_: object) -> NoReturn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Observer() as observer, memory.oom_events() as events:
+        with monkeypatch.context() as patched:
+            patched.setattr(observer, "_started", Full)
+            with pytest.raises(UnavailableError, match="max_user_watches"):
+                observer.watch(events, print)
+        assert len(observer) == 0
+        hog.be_killed(memory.path)
+        assert next_kill(events).kills == 1
+
+
 def test_three_threads_close_at_once(memory: MEMORY) -> None:
     with ThreadPoolExecutor(4) as threads:
         for _ in range(50):
@@ -417,6 +610,28 @@ def test_a_watch_of_any_file_goes_on_without_descriptors(memory: MEMORY) -> None
         events.close()
     """
     assert run(code, memory._path) == "1 None\n"
+
+
+@v1
+def test_no_oom_is_lost_for_want_of_descriptors(memory: MEMORY) -> None:
+    code = """
+        import os, resource, sys
+        from pycgroup import Cgroup
+        memory = Cgroup.MEMORY(sys.argv[1])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+        taken = [os.open("/dev/null", os.O_RDONLY) for _ in range(800)]
+        events = memory.oom_events()  # so many are open that the file is not kept
+        try:
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        for _ in range(3):
+            events._signal.wake()
+            print(events.wait(60).ooms)
+        events.close()
+    """
+    assert run(code, memory._path) == "1\n1\n1\n"
 
 
 @v2

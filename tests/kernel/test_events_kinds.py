@@ -301,7 +301,7 @@ STALL = "10ms"
 @needs("cgroup-v2")
 @needs("psi")
 @pytest.mark.parametrize("kind", ["some", "full"])
-@pytest.mark.parametrize("wait", ["wait", "select"])
+@pytest.mark.parametrize("wait", ["wait", "select", "select and wait"])
 def test_stalls(unique: Unique, kind: str, wait: str) -> None:
     with (
         StallingCpu(unique("freezer").rpartition("/")[2]) as group,
@@ -316,6 +316,9 @@ def test_stalls(unique: Unique, kind: str, wait: str) -> None:
             while event is None:
                 assert select.select([events], [], [], PATIENCE)[0]
                 event = events.wait(0)
+        elif wait == "select and wait":
+            assert select.select([events], [], [], PATIENCE)[0]
+            event = events.wait(0.001)  # it has come already: another one is not waited for
         else:
             event = events.wait(PATIENCE)
         assert event is not None

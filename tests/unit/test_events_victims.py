@@ -126,7 +126,7 @@ def test_a_victim_of_the_whole_machine(log: tuple[KernelLog, Write]) -> None:
     )
     write("Out of memory: Killed process 7 (hog) total-vm:42100kB, anon-rss:8064kB, file-rss:5692kB")
     assert [each.pid for each in reader.since("/g", 0, 1, None)[1]] == [7]
-    assert not reader.has_kill_above("/h", 0)
+    assert reader.kills_elsewhere("/h", 0) == 0
     assert reader.is_certain("/h", 0)
 
 
@@ -141,10 +141,10 @@ def test_the_victims_of_a_full_group_above(log: tuple[KernelLog, Write]) -> None
     above = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),oom_memcg={},task_memcg={},task=hog,pid=7,uid=0"
     write(above.format("/g", "/g/b"))
     write(KILLED.format("", 7, "hog"))
-    assert reader.has_kill_above("/g/a", 0)
-    assert not reader.has_kill_above("/g/b", 0)
-    assert not reader.has_kill_above("/h", 0)
-    assert not reader.has_kill_above("/g/a", 1)
+    assert reader.kills_elsewhere("/g/a", 0) == 1
+    assert reader.kills_elsewhere("/g/b", 0) == 0
+    assert reader.kills_elsewhere("/h", 0) == 0
+    assert reader.kills_elsewhere("/g/a", 1) == 0
     assert reader.is_certain("/g/b", 0)
     assert not reader.is_certain("/g/a", 0)
 
