@@ -16,6 +16,7 @@ from .errors import (
     PermissionDeniedError,
     UnavailableError,
 )
+from .freezing import Freezing, thaw_all
 from .making import Made
 from .names import group_name
 from .placed import Placed
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 # tenth of starting a program.
 _ALWAYS = (controllers.MEMORY,)
 _BESIDE: dict[type[controllers.Core], type[controllers.Core]] = {controllers.CPU: controllers.CPUACCT}
+# Seconds to wait for what was killed: for what is not frozen, and for all.
+_BRIEFLY, _PATIENCE = 1.0, 10.0
 _REFUSALS = (UnavailableError, PermissionDeniedError, GroupBusyError)
 
 
@@ -87,7 +90,8 @@ class Combined(Placed):
             made.remove()
             raise
         self._is_own |= bool(made.directories)
-        self.is_fresh = len(made.directories) >= len(self._places)
+        # One that has a name may have been entered by others already.
+        self.is_fresh = made.alone
 
     def _make_for(self, kind: type[controllers.Core], made: Made, *, needed: bool) -> None:
         try:
@@ -128,9 +132,10 @@ class Combined(Placed):
 
     def __enter__(self) -> Self:
         """Make the group where it does not exist, and limit it."""
-        if not self._entries and not self._unnamed:
-            self.found()
         made = Made(alone=self._unnamed and not self._entries, marked=not self._unnamed)
+        if not self._entries and not self._unnamed:
+            for directory in self.found().values():
+                made.take_over(directory)
         try:
             self._make(made)
         except FileExistsError:
@@ -163,6 +168,8 @@ class Combined(Placed):
             self._places, self._is_own = {}, False
 
     def _end(self, made: list[str]) -> None:
+        if not self.found():
+            return  # another one that has made it has removed it
         present = [view for view in self.views() if os.path.isdir(view.path)]
         for view in present:
             view.leave(always=view.path in made)
@@ -181,9 +188,15 @@ class Combined(Placed):
         brought = {pid for view in views for pid in view.attached()} - {os.getpid()}
         present = [view.path for view in views if os.path.isdir(view.path)]
         try:
-            return self._ending.kill(present, brought, alone=self._is_own)
+            left = self._ending.kill(present, brought, alone=self._is_own, patience=_BRIEFLY)
+            if left:
+                for view in views:
+                    if isinstance(view, Freezing):
+                        thaw_all(view)  # on v1 who is frozen does not die
+                left = self._ending.kill(present, brought, alone=self._is_own, patience=_PATIENCE)
         except OSError as cause:
             raise self._failed(cause, "kill what it has started") from cause
+        return left
 
     def kill(self) -> None:
         """Kill every process of the group and of the groups below it, but the calling one.

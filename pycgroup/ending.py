@@ -51,11 +51,11 @@ class Ending:
                 self._started = {each: ticks for each, ticks in self._started.items() if self._is_started(each)}
                 self._most = max(_MANY, 2 * len(self._started))
 
-    def kill(self, directories: list[str], brought: set[int], *, alone: bool) -> list[int]:
-        """Kill what was started, in these groups and below; return what did not end. Raises OSError.
+    def kill(self, directories: list[str], brought: set[int], *, alone: bool, patience: float) -> list[int]:
+        """Kill what was started, in these groups and below; return what did not end in time. Raises OSError.
 
         `brought` are processes that were moved here: they and their children are left alone. `alone`: the group is of
-        one's own, so that who has lost his parents was started here.
+        one's own, so that who has lost his parents was started here. `patience` is seconds.
         """
         if self._first is None:
             return []
@@ -68,7 +68,9 @@ class Ending:
             ours = any(map(self._is_started, line)) or (self._launches and os.getpid() in line)
             return not ours and not (alone and self._is_orphan(line, groups))
 
-        return sorted({pid for group in groups for pid in _tasks.kill(group, spared)})
+        deadline = time.monotonic() + patience
+        left = {pid for group in groups for pid in _tasks.kill(group, spared, patience=deadline - time.monotonic())}
+        return sorted(left)
 
     def _is_started(self, pid: int) -> bool:
         earliest, latest = self._started.get(pid, (0, -1))

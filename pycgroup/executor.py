@@ -8,6 +8,7 @@ import threading
 import weakref
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 from ._types import TYPE_CHECKING
 from .errors import CgroupError, MemoryLimitExceeded, WorkerDiedError
@@ -54,7 +55,8 @@ class CgroupProcessPoolExecutor(Executor):
         # One worker for each thread, that waits for its answers.
         self._own = threading.local()
         self._places: set[_Place] = set()
-        self._closing = weakref.finalize(self, _close, self._places, os.getpid())
+        self._end = partial(_close, self._places, os.getpid(), threading.Lock())
+        self._closing = weakref.finalize(self, self._end)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Return the Future of a call in one of the workers. Raises RuntimeError after shutdown()."""
@@ -98,7 +100,7 @@ class CgroupProcessPoolExecutor(Executor):
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
         if wait:
             self._closing()
-            _close(self._places, os.getpid())  # what could not be closed before
+            self._end()  # what another thread is closing, or could not be closed before
             return
         with suppress(RuntimeError):  # the interpreter is about to end, and will do it itself
             threading.Thread(target=self.shutdown, name="pycgroup-shutdown").start()
@@ -123,15 +125,18 @@ class _Place:
             self._group.__exit__(None, None, None)
 
 
-def _close(places: set[_Place], owner: int) -> None:
+def _close(places: set[_Place], owner: int, lock: threading.Lock) -> None:
     """Close all places, and raise in the end what the first failure was; in a forked child they are the parent's."""
+    if owner != os.getpid():
+        return
     failures = []
-    for place in list(places) if owner == os.getpid() else []:
-        try:
-            place.close()
-        except CgroupError as error:
-            failures.append(error)
-        else:
-            places.discard(place)
+    with lock:
+        for place in list(places):
+            try:
+                place.close()
+            except CgroupError as error:
+                failures.append(error)
+            else:
+                places.discard(place)
     if failures:
         raise failures[0]

@@ -71,7 +71,7 @@ class Freezing(Controller):
             try:
                 _tasks.doom(self.path)  # what cannot run cannot fork either
             finally:
-                _thaw_all(self)
+                thaw_all(self)
         return super()._killed(spared=spared, recheck=recheck, patience=patience)
 
     def _reaches(self, word: str, timeout: float) -> bool:
@@ -109,11 +109,11 @@ class Freezing(Controller):
         return GroupBusyError(f"{self._label()}: cannot {verb} it: {why}", group=self.path, errno=errno.EBUSY)
 
 
-def _thaw_all(group: Freezing) -> None:
+def thaw_all(group: Freezing) -> None:
     """Resume a group and each one below it that was stopped itself: who is killed does not die before."""
     try:
         type(group).state.write(group, "THAWED")
         for child in group.children():
-            _thaw_all(child)
+            thaw_all(child)
     except GroupNotFoundError:
         return  # somebody else has removed it

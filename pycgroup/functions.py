@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     StartMethod = Literal["spawn", "forkserver"]
 
 
+# Seconds that a process may take to end after it has closed its end of the link.
+_PATIENCE = 1.0
+
+
 class Spawned:
     """A new interpreter, inside from its first instruction."""
 
@@ -62,8 +66,10 @@ class Forked:
         context = multiprocessing.get_context("forkserver")
         end = Connection(os.dup(theirs.fileno()))
         arguments = (entrance.files, end)
-        self._process = context.Process(target=worker.enter_and_serve, args=arguments, daemon=True)
+        self._process = context.Process(target=worker.enter_and_serve, args=arguments)
         self._process.start()
+        # At exit multiprocessing ends all of these or waits for them, also in a forked child, whose they are not.
+        multiprocessing.process._children.discard(self._process)  # type: ignore[attr-defined]  # noqa: SLF001  # no other way
         end.close()
         self.sentinel = self._process.sentinel
         group.started(self._process.pid or 0, begun)
@@ -138,6 +144,7 @@ class Worker:
         return self._link.recv_bytes()
 
     def _death(self, task: str, kills: int) -> CgroupError:
+        wait([self._process.sentinel], _PATIENCE)  # it is about to end, in its own way
         status = self._process.end()
         self.has_ended = True
         counts = Counts(self._group)

@@ -36,14 +36,21 @@ class Made:
             except FileExistsError:
                 if self.alone:
                     raise
-                if not self.marked or not owners.is_abandoned(directory):
-                    return
+                return self.take_over(directory)
             except FileNotFoundError:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 self.make(os.path.dirname(directory))
-                continue
-            break
+            else:
+                break
+        return self._own(directory)
+
+    def take_over(self, directory: str) -> None:
+        """Become the owner of a directory whose owner is dead."""
+        if self.marked and owners.is_abandoned(directory):
+            self._own(directory)
+
+    def _own(self, directory: str) -> None:
         self.directories.append(directory)
         if self.marked:
             owners.mark(directory)

@@ -68,7 +68,7 @@ def _waited(group: Starting, process: subprocess.Popen[Any], data: Any, timeout:
 
 
 def _end(group: Starting, process: subprocess.Popen[Any], expired: subprocess.TimeoutExpired) -> None:
-    """Kill what was started; what does not end, as one that is frozen, does not keep anybody waiting either."""
+    """Kill what was started; what does not end, as one that waits for a server's file, keeps nobody waiting."""
     try:
         group.end_started()
     except CgroupError as error:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import os
 import pickle
 import sys
@@ -38,8 +37,6 @@ serve(link)
 
 def enter_and_serve(files: Sequence[str], link: Connection) -> None:
     """Enter groups and serve: what a process that was forked by multiprocessing's server executes."""
-    # It ends with its owner, but is not as others that do: it may have children.
-    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # noqa: SLF001  # no other way
     for file in files:
         try:
             _kernfs.write(file, "0")

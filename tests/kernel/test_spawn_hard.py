@@ -1,0 +1,689 @@
+# SPDX-License-Identifier: MIT
+"""Groups, and what runs in them, where it is hard: two owners, strangers, forks, no descriptors, reapers at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from subprocess import DEVNULL, PIPE
+
+import pytest
+
+from pycgroup import (
+    Cgroup,
+    GroupBusyError,
+    GroupNotFoundError,
+    UnavailableError,
+    reap,
+)
+from tests.support import machine, oracle
+from tests.support.capabilities import needs
+from tests.support.hogs import PATIENCE, hogs
+from tests.support.processes import forked, idle, script
+from tests.support.whereabouts import made_by_cgroup
+
+pytestmark = [needs("memory"), needs("pids")]
+
+Unique = Callable[..., str]
+VIEWS = {"memory": Cgroup.MEMORY, "pids": Cgroup.PIDS}
+METHODS = pytest.mark.parametrize("method", ["spawn", "forkserver"])
+
+
+def places(name: str) -> list[str]:
+    """Return the directories of a group in all hierarchies."""
+    return [each for each in machine.groups() if os.path.basename(each) == os.path.basename(name)]
+
+
+def runs(pid: int) -> bool:
+    """Tell whether a process has not ended."""
+    try:
+        return machine.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def bring(pid: int, directories: tuple[str, ...]) -> None:
+    """Move a process into groups, as somebody else would."""
+    for directory in directories:
+        machine.write(f"{directory}/cgroup.procs", str(pid))
+
+
+# One name, several owners.
+
+
+def test_who_has_not_made_the_group_does_not_remove_it(unique: Unique) -> None:
+    name = unique("memory", "pids")
+    with Cgroup(name, memory="64M", pids=50) as maker:
+        started = maker.popen(["sleep", "1000"])
+        with Cgroup(name, memory="64M", pids=60) as guest:
+            own = guest.popen(["sleep", "1000"])
+        assert own.wait(timeout=60) == -9
+        assert started.poll() is None
+        assert oracle.pids("pids", name) == oracle.pids("memory", name) == {started.pid}
+    assert started.wait(timeout=60) == -9
+    assert places(name) == []
+
+
+def test_who_has_not_made_the_group_does_not_mind_that_it_is_removed(unique: Unique) -> None:
+    name = unique("memory", "pids")
+    with ExitStack() as guest:
+        with Cgroup(name, pids=50):
+            guest.enter_context(Cgroup(name, pids=50))
+        assert places(name) == []
+
+
+@needs("pids", version=1)
+@needs("cpu", version=1)
+def test_each_of_two_removes_what_it_has_made(unique: Unique) -> None:
+    name = unique("memory", "pids", "cpu", "cpuacct")
+    with Cgroup(name, pids=50):
+        with Cgroup(name, pids=50, cpus=0.5):
+            assert oracle.exists("cpu", name)
+        assert not oracle.exists("cpu", name)
+        assert oracle.exists("pids", name)
+    assert places(name) == []
+
+
+def test_the_end_of_an_inner_block_of_the_same_object_changes_nothing(unique: Unique) -> None:
+    name = unique("pids")
+    with Cgroup(name, pids=50) as group:
+        with group:
+            process = group.popen(["sleep", "1000"])
+        assert oracle.pids("pids", name) == {process.pid}
+        assert process.poll() is None
+    assert process.wait(timeout=60) == -9
+    assert places(name) == []
+
+
+DAEMON = "setsid sleep 1000 >/dev/null 2>&1 & echo $!"
+
+
+def test_a_stranger_is_moved_out_alive_while_what_was_started_is_killed(unique: Unique) -> None:
+    name = unique("pids")
+    with ExitStack() as stack:
+        with Cgroup(name, pids=50) as group:
+            daemon = int(group.run(["sh", "-c", DAEMON], stdout=PIPE, text=True).stdout)
+            process = group.popen(["sleep", "1000"])
+            stranger = stack.enter_context(idle())
+            bring(stranger.pid, group.paths)
+            assert oracle.pids("pids", name) == {daemon, process.pid, stranger.pid}
+        assert process.wait(timeout=60) == -9
+        assert not runs(daemon)
+        assert stranger.poll() is None
+        assert oracle.group_of("pids", stranger.pid) != name
+    assert places(name) == []
+
+
+# What stays, and what is reaped.
+
+
+CREATE = """
+import sys
+from pycgroup import Cgroup
+Cgroup(sys.argv[1], pids=5).create()
+"""
+
+
+def reap_by_command() -> None:
+    subprocess.run([sys.executable, "-m", "pycgroup", "reap"], check=True, timeout=PATIENCE, stdout=DEVNULL)
+
+
+@pytest.mark.parametrize("reaping", [reap, reap_by_command])
+def test_what_create_has_made_outlives_its_maker_and_may_be_entered(
+    unique: Unique, reaping: Callable[[], object]
+) -> None:
+    name = unique("memory", "pids")
+    script(CREATE, name)
+    reaping()
+    assert oracle.read("pids", name, "pids.max") == "5"
+    with Cgroup(name, pids=6):
+        assert oracle.read("pids", name, "pids.max") == "6"
+    assert oracle.exists("pids", name)
+    Cgroup(name).delete()
+    assert places(name) == []
+
+
+ENTER_AND_DIE = """
+import os, signal, sys
+from subprocess import DEVNULL
+from pycgroup import Cgroup
+name, count = sys.argv[1], int(sys.argv[2])
+groups = [Cgroup(f"{name}-{number}", pids=50).__enter__() for number in range(count)]
+for group in groups:
+    group.popen(["sleep", "1000"], stdout=DEVNULL)
+    print(*group.paths, sep="\\n", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def abandoned(name: str, count: int) -> list[str]:
+    """Have a process die that has entered groups NAME-0, NAME-1 ...; return their directories."""
+    command = [sys.executable, "-c", ENTER_AND_DIE, name, str(count)]
+    done = subprocess.run(command, stdout=PIPE, text=True, check=False, timeout=PATIENCE)
+    assert done.returncode == -9
+    return done.stdout.splitlines()
+
+
+def test_who_enters_what_a_dead_owner_has_left_is_its_owner(unique: Unique) -> None:
+    name = f"{unique('pids')}-0"
+    paths = set(abandoned(name.removesuffix("-0"), 1))
+    (left,) = oracle.pids("pids", name)
+    pidfd = os.pidfd_open(left)
+    try:
+        with Cgroup(name, pids=50) as group:
+            assert not paths & set(reap())
+            assert group.run(["true"]).returncode == 0
+        assert not any(map(os.path.exists, paths))
+        assert runs(left), "it is nothing that the new owner has started"
+    finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
+
+
+REAPERS = 4
+ORPHANS = 20
+
+
+def test_threads_may_reap_at_once(unique: Unique) -> None:
+    paths = abandoned(unique("pids"), ORPHANS)
+    barrier = threading.Barrier(REAPERS)
+
+    def act(_: int) -> list[str]:
+        barrier.wait()
+        return reap()
+
+    with ThreadPoolExecutor(REAPERS) as threads:
+        removed = [path for found in threads.map(act, range(REAPERS)) for path in found]
+    assert set(paths) <= set(removed)
+    assert not any(map(os.path.exists, paths))
+
+
+def test_processes_may_reap_at_once(unique: Unique) -> None:
+    paths = abandoned(unique("pids"), ORPHANS)
+    command = [sys.executable, "-m", "pycgroup", "reap"]
+    reapers = [subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True) for _ in range(REAPERS)]
+    said = [reaper.communicate(timeout=PATIENCE) for reaper in reapers]
+    assert [(reaper.returncode, errors) for reaper, (_, errors) in zip(reapers, said, strict=True)] == [(0, "")] * 4
+    lines = {line for output, _ in said for line in output.splitlines()}
+    assert {f"removed {path}" for path in paths} <= lines
+    assert not any(map(os.path.exists, paths))
+
+
+# Where this process is, and whom it moves.
+
+
+@pytest.mark.parametrize("order", [("memory",), ("pids",), ("memory", "pids"), ("pids", "memory")])
+def test_current_is_where_the_kernel_says_in_each_hierarchy(unique: Unique, order: tuple[str, ...]) -> None:
+    names = {controller: unique(controller) for controller in order}
+    for controller, name in names.items():
+        oracle.make(controller, name)
+
+    def look() -> tuple[dict[str, str], dict[str, str]]:
+        for controller, name in names.items():
+            VIEWS[controller](name).attach()
+        current = Cgroup.current()
+        assert os.getpid() in current.processes()
+        seen = {controller: current.view(view).path for controller, view in VIEWS.items()}
+        return seen, {controller: oracle.directory(controller, oracle.group_of(controller)) for controller in VIEWS}
+
+    seen, true = forked(look)
+    assert seen == true
+    assert true[order[-1]] == oracle.directory(order[-1], names[order[-1]])
+
+
+def test_a_group_that_is_moved_into_itself_stays_as_it_is(unique: Unique) -> None:
+    name = unique("memory", "pids")
+    with Cgroup(name, pids=50) as group:
+        process = group.popen(["sleep", "1000"])
+        for same in (group, group.pids, Cgroup(name), Cgroup.of(process.pid).view(Cgroup.PIDS)):
+            group.move(tasks_from=same)
+        assert oracle.pids("pids", name) == oracle.pids("memory", name) == {process.pid}
+    assert process.wait(timeout=60) == -9
+
+
+def test_this_process_is_moved_from_one_group_to_another_and_comes_back(unique: Unique) -> None:
+    names = [unique("pids"), unique("pids")]
+
+    def moved() -> list[str]:
+        with Cgroup(names[0], pids=50) as one:
+            with Cgroup(names[1], pids=50) as two:
+                one.attach()
+                two.move(tasks_from=one)
+                two.attach()  # it is there already
+                within = oracle.group_of("pids")
+            after = oracle.group_of("pids")
+        return [within, after, oracle.group_of("pids")]
+
+    assert forked(moved) == [names[1], names[0], oracle.group_of("pids")]
+    assert places(names[0]) == places(names[1]) == []
+
+
+def test_this_process_in_a_group_of_somebody_else(unique: Unique) -> None:
+    name = unique("pids")
+    oracle.make("pids", name)
+
+    def there_and_back() -> list[str]:
+        group = Cgroup(name)
+        with group:
+            group.attach()
+            group.attach()
+            within = oracle.group_of("pids")
+        after = oracle.group_of("pids")
+        group.attach()
+        group.detach()
+        return [within, after, oracle.group_of("pids")]
+
+    home = oracle.group_of("pids")
+    assert forked(there_and_back) == [name, home, home]
+    assert oracle.exists("pids", name)
+    Cgroup(name).delete()
+
+
+@needs("pids", version=1)
+@needs("cpu", version=1)
+def test_what_cannot_be_moved_everywhere_is_moved_nowhere(unique: Unique) -> None:
+    names = [unique("memory", "pids"), unique("memory", "pids", "cpu", "cpuacct")]
+    with Cgroup(names[0], pids=50) as narrow, Cgroup(names[1], pids=50, cpus=0.5) as wide:
+        process = wide.popen(["sleep", "1000"])
+        for source in (wide, wide.cpu):
+            with pytest.raises(UnavailableError, match="not in that hierarchy"):
+                narrow.move(tasks_from=source)
+        assert oracle.pids("pids", names[0]) == set()
+        assert oracle.pids("pids", names[1]) == oracle.pids("cpu", names[1]) == {process.pid}
+    assert process.wait(timeout=60) == -9
+
+
+def test_move_out_of_a_group_that_does_not_exist(unique: Unique) -> None:
+    with Cgroup(unique("pids"), pids=50) as group, pytest.raises(GroupNotFoundError):
+        group.move(tasks_from=Cgroup(unique("pids")))
+
+
+# delete() is of all or of nothing.
+
+both_on_v1 = [needs("memory", version=1), needs("pids", version=1)]
+
+
+@pytest.mark.parametrize("inside", [pytest.param(each, marks=both_on_v1) for each in ("memory", "pids")])
+def test_a_process_in_one_hierarchy_keeps_the_group_in_all(unique: Unique, inside: str) -> None:
+    name = unique("memory", "pids")
+    group = Cgroup(name, memory="64M", pids=50).create()
+    before = places(name)
+    with idle(oracle.directory(inside, name)) as stranger:
+        with pytest.raises(GroupBusyError, match=str(stranger.pid)):
+            group.delete("refuse")
+        assert places(name) == before
+        assert oracle.pids(inside, name) == {stranger.pid}
+    group.delete("refuse")
+    assert places(name) == []
+
+
+@pytest.mark.parametrize("tasks", ["move", "kill", "refuse"])
+@pytest.mark.parametrize("controller", [pytest.param(each, marks=both_on_v1) for each in ("memory", "pids")])
+def test_a_group_below_in_one_hierarchy_keeps_the_group_in_all(unique: Unique, controller: str, tasks: str) -> None:
+    name = unique("memory", "pids")
+    group = Cgroup(name, memory="64M", pids=50).create()
+    before = places(name)
+    oracle.make(controller, f"{name}/below")
+    process = group.popen(["sleep", "1000"])
+    with pytest.raises(GroupBusyError, match="below"):
+        group.delete(tasks)  # type: ignore[arg-type]  # each of the three
+    assert places(name) == before
+    assert oracle.pids("memory", name) == oracle.pids("pids", name) == {process.pid}
+    group.delete("kill", recursive=True)
+    assert process.wait(timeout=60) == -9
+    assert places(name) == []
+
+
+# run(): whom a timeout kills, and what the result counts.
+
+
+def test_a_timeout_kills_what_was_started_and_spares_strangers(unique: Unique) -> None:
+    name = unique("memory", "pids")
+    with ExitStack() as stack:
+        with Cgroup(name, memory="64M", pids=50) as group:
+            stranger = stack.enter_context(idle())
+            bring(stranger.pid, group.paths)
+            with pytest.raises(subprocess.TimeoutExpired):
+                group.run(["sh", "-c", "(setsid sleep 1000 &); sleep 1000"], timeout=0.5)
+            assert oracle.pids("pids", name) == {stranger.pid}
+        assert stranger.poll() is None
+
+
+_freezer = machine.hierarchy_of("freezer")
+_on_v1 = _freezer is not None and _freezer.version == 1
+STATE, FROZEN, THAWED = ("freezer.state", "FROZEN", "THAWED") if _on_v1 else ("cgroup.freeze", "1", "0")
+
+
+@needs("freezer")
+def test_a_timeout_ends_what_is_frozen(unique: Unique) -> None:
+    name = unique("freezer")
+    directory = oracle.make("freezer", name)
+
+    def time_out() -> None:
+        with pytest.raises(subprocess.TimeoutExpired):
+            Cgroup(name).run(["sh", "-c", f"echo {FROZEN} > {directory}/{STATE}; sleep 1000"], timeout=1)
+
+    try:
+        forked(time_out)
+        assert oracle.pids("freezer", name) == set()
+    finally:
+        oracle.write("freezer", name, STATE, THAWED)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_an_oom_kill_before_the_run_is_not_the_run_s(unique: Unique, fresh: bool) -> None:
+    name = unique("memory")
+    with ExitStack() as stack:
+        maker = stack.enter_context(Cgroup(name, memory="16M", swap=0))
+        with hogs() as hog:
+            hog.be_killed(oracle.directory("memory", name))
+        group = maker if fresh else stack.enter_context(Cgroup(name, memory="16M", swap=0))
+        assert group.run(["true"]).oom_killed is False
+        assert group.run(["true"]).oom_killed is False
+
+
+EAT_BELOW = """
+import os, sys
+below = sys.argv[1] + "/below"
+os.makedirs(below, exist_ok=True)
+with open(below + "/cgroup.procs", "w") as file:
+    file.write("0")
+block = bytearray(96 << 20)
+"""
+
+
+@needs("memory", version=1)
+def test_an_oom_kill_in_a_group_that_the_program_has_made_below(unique: Unique) -> None:
+    name = unique("memory")
+    eat = [sys.executable, "-S", "-c", EAT_BELOW, oracle.directory("memory", name)]
+    with Cgroup(name, memory="32M", swap=0) as group:
+        outcomes = [(done.returncode, done.oom_killed) for done in map(group.run, (eat, ["true"], eat, ["true"]))]
+        assert "oom_kill 2" in oracle.read("memory", f"{name}/below", "memory.oom_control")
+    assert outcomes == [(-9, True), (0, False), (-9, True), (0, False)]
+    assert places(name) == []
+
+
+@needs("cpu")
+@needs("cpuacct")
+def test_cpu_times_are_never_negative_and_each_of_its_run(unique: Unique) -> None:
+    name = unique("memory", "cpu", "cpuacct")
+    with Cgroup(name, cpus=2) as group:
+        times = [group.run(["true"]).cpu_time for _ in range(30)]
+        usage = seconds_used(name)
+    known = [time for time in times if time is not None]
+    assert len(known) == len(times)
+    assert all(min(time) >= 0 for time in known)
+    assert 0 < sum(time.total for time in known) <= usage + 1e-6
+
+
+def seconds_used(name: str) -> float:
+    """Return the CPU time that a group has used, by its files."""
+    try:
+        return int(oracle.read("cpuacct", name, "cpuacct.usage")) / 1e9
+    except FileNotFoundError:
+        return int(dict(map(str.split, oracle.read("cpu", name, "cpu.stat").splitlines()))["usage_usec"]) / 1e6
+
+
+# Forks.
+
+
+def leave(group: Cgroup) -> None:
+    group.__exit__(None, None, None)
+
+
+def enter_and_leave(group: Cgroup) -> None:
+    with group:
+        pass
+
+
+def reap_all(_: Cgroup) -> None:
+    reap()
+
+
+@pytest.mark.parametrize("act", [leave, enter_and_leave, reap_all])
+def test_a_forked_child_leaves_alone_what_is_its_parent_s(unique: Unique, act: Callable[[Cgroup], None]) -> None:
+    name = unique("memory", "pids")
+    with Cgroup(name, memory="64M", pids=50) as group:
+        process = group.popen(["sleep", "1000"])
+        before = places(name)
+        forked(lambda: act(group))
+        assert places(name) == before
+        assert process.poll() is None
+        assert oracle.pids("pids", name) == {process.pid}
+    assert process.wait(timeout=60) == -9
+    assert places(name) == []
+
+
+FORK_BESIDE_A_POOL = """
+import os, sys
+from pycgroup import CgroupProcessPoolExecutor
+method, ending = sys.argv[1:]
+pool = CgroupProcessPoolExecutor(1, pids=50, start_method=method)
+worker = pool.submit(os.getpid).result()
+pid = os.fork()
+if pid == 0:
+    if ending == "shutdown":
+        pool.shutdown()
+    sys.exit()
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+print(status, pool.submit(os.getpid).result() == worker)
+pool.shutdown()
+"""
+
+
+@METHODS
+@pytest.mark.parametrize("ending", ["shutdown", "exit"])
+def test_the_end_of_a_forked_child_leaves_the_pool_alone(method: str, ending: str) -> None:
+    before = made_by_cgroup()
+    assert script(FORK_BESIDE_A_POOL, method, ending, forks=True) == "0 True\n"
+    assert made_by_cgroup() <= before
+
+
+# Functions, and pools of them.
+
+
+PRINTING = """
+import sys
+from pycgroup import Cgroup, CgroupProcessPoolExecutor
+print("buffered before")
+with Cgroup(pids=50) as group, CgroupProcessPoolExecutor(1, pids=50, start_method=sys.argv[1]) as pool:
+    answers = [group.call(print, "called"), group.call(exec, "import os; os.write(1, b'written\\\\n')")]
+    answers += [pool.submit(print, "pooled").result(), pool.submit(divmod, 7, 2).result()]
+print(answers)
+"""
+
+
+@METHODS
+def test_what_functions_print_comes_once_and_beside_their_answers(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    said = Counter(script(PRINTING, method).splitlines())
+    assert said == Counter(["buffered before", "called", "written", "pooled", "[None, None, None, (3, 1)]"])
+
+
+KILL_IDLE = """
+import os, signal, sys
+from multiprocessing.connection import wait
+from pycgroup import CgroupProcessPoolExecutor
+with CgroupProcessPoolExecutor(1, pids=50, start_method=sys.argv[1]) as pool:
+    before = pool.submit(os.getpid).result()
+    (place,) = pool._places
+    (directory, *_) = place._group.paths
+    os.kill(before, signal.SIGKILL)
+    wait([place.worker._process.sentinel])
+    after = pool.submit(os.getpid).result()
+    print(before != after, os.path.exists(directory), len(pool._places))
+"""
+
+
+@METHODS
+def test_an_idle_worker_that_was_killed_is_replaced(method: str) -> None:
+    assert script(KILL_IDLE, method) == "True False 1\n"
+
+
+SHUT_DOWN_AGAIN = """
+import os, sys
+from pycgroup import CgroupProcessPoolExecutor
+pool = CgroupProcessPoolExecutor(2, pids=50)
+print(*[future.result() for future in [pool.submit(os.getpid) for _ in range(4)]])
+pool.shutdown(wait=sys.argv[1] == "wait")
+pool.shutdown()
+pool.shutdown()
+for use in (lambda: pool.submit(os.getpid), lambda: pool.map(abs, [1]), lambda: pool.__enter__().submit(os.getpid)):
+    try:
+        use()
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("first", ["wait", "go on"])
+def test_a_pool_may_be_shut_down_again_and_takes_nothing_more(first: str) -> None:
+    before = made_by_cgroup()
+    try:
+        workers, *refusals = script(SHUT_DOWN_AGAIN, first).splitlines()
+        assert refusals == ["cannot schedule new futures after shutdown"] * 3
+        assert not any(map(runs, map(int, workers.split())))
+        assert made_by_cgroup() <= before
+    finally:
+        reap()  # what a pool has left that fails
+
+
+UNGUARDED = {
+    "call": "with Cgroup(pids=50) as group: group.call(os.getpid)",
+    "limited": "@limited(pids=50)\ndef function(): pass\nfunction()",
+    "spawn": "with CgroupProcessPoolExecutor(1, pids=50) as pool: pool.submit(os.getpid).result()",
+    "forkserver": (
+        "with CgroupProcessPoolExecutor(1, pids=50, start_method='forkserver') as pool: pool.submit(os.getpid).result()"
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", UNGUARDED.values(), ids=UNGUARDED)
+def test_a_script_without_a_guard_is_told_that_it_lacks_it(tmp_path: Path, statement: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(f"import os\nfrom pycgroup import *\nfrom pycgroup import limited\n{statement}\n")
+    before = made_by_cgroup()
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert done.returncode == 1
+    assert "if __name__ == '__main__':" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("pycgroup.errors.WorkerDiedError: ")
+    assert made_by_cgroup() <= before
+
+
+# Starting where it is hard.
+
+
+EXHAUSTED = """
+import os, resource, sys
+from errno import EMFILE
+from pycgroup import Cgroup
+
+name = sys.argv[1]
+
+def scarce(spare, act):
+    "Return whether something can be done with so few descriptors."
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    held = []
+    try:
+        while True:
+            held.append(os.dup(0))
+    except OSError:
+        pass
+    for _ in range(spare):
+        os.close(held.pop())
+    try:
+        act()
+    except Exception as error:
+        assert error.errno == EMFILE, error
+        return False
+    else:
+        return True
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+def left():
+    try:
+        child = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        child = None
+    inside = [line for path in group.paths for line in open(f"{path}/cgroup.procs").read().split()]
+    return sorted(os.listdir("/proc/self/fd")), child, inside
+
+def whole():
+    with Cgroup(f"{name}/below", memory="32M", pids=20) as below:
+        below.run(["true"])
+
+with Cgroup(name, memory="64M", pids=50) as group:
+    acts = {
+        "popen": lambda: group.popen(["true"]).wait(),
+        "run": lambda: group.run(["true"], capture_output=True),
+        "call": lambda: group.call(abs, -1),
+        "whole": whole,
+    }
+    chosen = acts[sys.argv[2]]
+    chosen()
+    before = left()
+    able = []
+    for spare in range(16):
+        able.append(scarce(spare, chosen))
+        assert left() == before, (spare, before, left())
+        assert not any(os.path.exists(f"{path}/below") for path in group.paths), spare
+print(able[0], able[-1], able == sorted(able))
+"""
+
+
+@pytest.mark.parametrize("act", ["popen", "run", "call", "whole"])
+def test_without_descriptors_nothing_is_left_behind(unique: Unique, act: str) -> None:
+    name = unique("memory", "pids")
+    assert script(EXHAUSTED, name, act) == "False True True\n"
+    assert places(name) == []
+
+
+PATH_ENTRIES = ["missing", "file", "directory", "plain"]
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> str:
+    """Return a PATH on which a program is a directory, may not be executed, and is executable in 'last' alone."""
+    (tmp_path / "file").touch()
+    for name in ("plain", "last"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pycgroup-tool").write_text(f"#!/bin/sh\necho {name}\n")
+    (tmp_path / "last" / "pycgroup-tool").chmod(0o755)
+    (tmp_path / "directory" / "pycgroup-tool").mkdir(parents=True)
+    return ":".join(str(tmp_path / entry) for entry in PATH_ENTRIES)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_search_goes_on_past_what_cannot_be_executed(
+    search: str, given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"{search}:{os.path.dirname(search.rpartition(':')[2])}/last"
+    if not given:
+        monkeypatch.setenv("PATH", path)
+    with Cgroup(pids=50) as group:
+        done = group.run(["pycgroup-tool"], stdout=PIPE, text=True, env={"PATH": path} if given else None)
+    assert (done.returncode, done.stdout) == (0, "last\n")
+
+
+@pytest.mark.parametrize("count", range(1, len(PATH_ENTRIES) + 1))
+def test_a_search_in_vain_fails_as_subprocess_does(search: str, count: int) -> None:
+    env = {"PATH": ":".join(search.split(":")[:count])}
+    with pytest.raises(OSError, match="pycgroup-tool") as wanted:
+        subprocess.run(["pycgroup-tool"], env=env, check=False)
+    with Cgroup(pids=50) as group, pytest.raises(OSError, match="pycgroup-tool") as caught:
+        group.run(["pycgroup-tool"], env=env)
+    assert type(caught.value) is type(wanted.value)
+    assert (caught.value.errno, caught.value.filename) == (wanted.value.errno, wanted.value.filename)
