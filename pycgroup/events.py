@@ -154,7 +154,10 @@ class Subscription(Generic[T]):
         return self._closed or self._pid != _process
 
     def fileno(self) -> int:
-        """Return a descriptor that polls readable when wait(0) has something to say. Raises ClosedError."""
+        """Return a descriptor that polls readable when wait(0) has something to say, and at times when it has not.
+
+        Raises ClosedError.
+        """
         signal = self._signal
         if self.closed or signal is None:
             raise self._closed_error()

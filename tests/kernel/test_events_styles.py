@@ -161,7 +161,8 @@ def test_selectors(
             assert key.fileobj is events
             assert next_kill(events).kills == 1
             assert no_kill_is_left(events)
-            assert selector.select(0) == []
+            while selector.select(0):  # a notification that v2 has put off, as it does for up to 10 ms
+                assert no_kill_is_left(events)
         memory.delete()
         assert selector.select(PATIENCE)
         with pytest.raises(GroupRemovedError):

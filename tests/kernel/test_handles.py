@@ -58,7 +58,11 @@ def growth():
     return after[0] - before[0], after[1] - before[1]
 
 use(10000)
-print(*map(min, zip(*[growth() for _ in range(3)])))  # the heap takes a round or two to its size
+for _ in range(3):  # the heap takes a round or two to its size
+    grown = growth()
+    if max(grown) == 0:
+        break
+print(*grown)
 """
 
 
