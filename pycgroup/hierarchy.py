@@ -30,7 +30,7 @@ _WHY_NOT = {
 class Hierarchy:
     """One mounted tree of groups."""
 
-    __slots__ = ("base", "controllers", "path", "root")
+    __slots__ = ("_is_whole", "base", "controllers", "path", "root")
 
     version: ClassVar[int]
     column: ClassVar[int]
@@ -59,6 +59,7 @@ class Hierarchy:
         self.controllers = controllers
         #: What relative names are below, '' for the mount point; None until it is known (see hosts.base()).
         self.base: str | None = None
+        self._is_whole: bool | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path} {','.join(sorted(self.controllers))}>"
@@ -87,9 +88,15 @@ class Hierarchy:
             return None
         return self.path + path[len(self.root) :]
 
-    def logged(self, directory: str) -> str:
-        """Return the path of a group as the kernel's log and /proc have it: directory_of() the other way round."""
-        return self.root.rstrip("/") + directory.removeprefix(self.path)
+    def logged(self, directory: str) -> str | None:
+        """Return the path of a group as the kernel's log has it; None in a cgroup namespace, which does not know."""
+        if self._is_whole is None:
+            self._is_whole = self._shows_all() if self.root == "/" else not self.root.startswith("/..")
+        return self.root.rstrip("/") + directory.removeprefix(self.path) if self._is_whole else None
+
+    def _shows_all(self) -> bool:
+        """Return whether the root seen here is that of the whole tree, and not of a namespace."""
+        raise NotImplementedError
 
     def serves(self, v1: str | None, v2: str | None) -> str | None:
         """Return the controller's name here, given its name on each version, or None where this does not serve it."""
@@ -137,6 +144,9 @@ class V1(Hierarchy):
             for file in ("cpuset.cpus", "cpuset.mems"):
                 _kernfs.write(f"{parent}/{file}", _kernfs.read(f"{os.path.dirname(parent)}/{file}"))
 
+    def _shows_all(self) -> bool:
+        return os.path.exists(f"{self.path}/release_agent")  # which no other group has
+
     def serves(self, v1: str | None, v2: str | None) -> str | None:
         return v1 if v1 in self.controllers else None
 
@@ -159,6 +169,9 @@ class V2(Hierarchy):
     delegable = True
     # libcgroup knows the controllers that are listed, and so neither the freezer nor perf_event here (2.0.2 to 3.2).
     by_libcgroup = False
+
+    def _shows_all(self) -> bool:
+        return not os.path.exists(f"{self.path}/cgroup.type")  # which every other group has
 
     def serves(self, v1: str | None, v2: str | None) -> str | None:
         return v2 if v2 in self.controllers | _IMPLICIT else None

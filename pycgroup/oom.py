@@ -20,7 +20,7 @@ from .errors import CgroupError
 from .events import Watch
 from .happenings import OomEvent
 from .stats import OOM_CONTROL, OomControl
-from .victims import kernel_log, position
+from .victims import log_of, position
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from .happenings import Victim
     from .settings import Declaration, Holder
+    from .victims import KernelLog
 
 # How long a kill may take to be counted after the signal, in seconds: on a busy machine a hundred times the usual.
 _PATIENCE = 0.25
@@ -108,15 +109,14 @@ class OomWatch(Watch[OomEvent]):
                     known.settle(killed, victims, _confidence(known, killed, len(victims)))
 
     def _victims(self, kills: int, most: int | None) -> tuple[Victim, ...]:
-        log = kernel_log()
+        log, name = self._log()
         if log is None:
             return ()
-        self._logged, victims = log.since(self._logged_name(), self._logged, kills, most)
+        self._logged, victims = log.since(name, self._logged, kills, most)
         return victims
 
-    def _logged_name(self) -> str:
-        place = self._owner._place
-        return place.hierarchy.logged(place.directory)
+    def _log(self) -> tuple[KernelLog | None, str]:
+        return log_of(self._owner._place)
 
     def _last_event(self, ooms: int, victims: tuple[Victim, ...]) -> OomEvent:
         """Return what had happened when the group went away, of which nothing can be read any more."""
@@ -231,8 +231,8 @@ class SignalledOom(OomWatch):
 
     def _kills_elsewhere(self) -> int:
         """Return how many the kernel killed outside this group because one above was full, as far as is known."""
-        log = kernel_log()
-        return 0 if log is None else log.kills_elsewhere(self._logged_name(), self._above)
+        log, name = self._log()
+        return 0 if log is None else log.kills_elsewhere(name, self._above)
 
     def _kills_below(self) -> dict[int, int]:
         """Return the kills in the groups below; what was known of them where there are no descriptors to be had."""
@@ -266,8 +266,8 @@ class SignalledOom(OomWatch):
         self._closed(event, kills, most, name=not next_came)
 
     def is_told_by_signals(self, *, slept: bool) -> bool:
-        log = kernel_log()
-        return not slept or log is None or not log.is_certain(self._logged_name(), self._logged)
+        log, name = self._log()
+        return not slept or log is None or not log.is_certain(name, self._logged)
 
     def outlived(self, least: int, most: int) -> OomEvent | None:
         with looking:

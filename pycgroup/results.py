@@ -12,7 +12,7 @@ from . import controllers
 from ._types import TYPE_CHECKING
 from .errors import CgroupError, MemoryLimitExceeded
 from .oom import kills_below
-from .victims import kernel_log
+from .victims import log_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,16 +132,15 @@ def _since(before: Any, after: Any) -> Any:
 
 def _killed(group: Combined, result: Result, pid: int, logged: int) -> str | None:
     """Return who was killed: as the kernel log says where it can be read, else the program itself, if it was."""
-    log = kernel_log()
+    log, name = log_of(group.view(controllers.MEMORY)._place)
     if log is not None:
-        place = group.view(controllers.MEMORY)._place
-        _, victims = log.since(place.hierarchy.logged(place.directory), logged, 1, None)
+        _, victims = log.since(name, logged, 1, None)
         if victims:
             return ", ".join(f"{victim.pid} ({victim.name})" for victim in victims)
     if result.returncode != -signal.SIGKILL:
         return None
-    name = result.args if isinstance(result.args, str | bytes | os.PathLike) else result.args[0]
-    return f"{pid} ({os.path.basename(os.fsdecode(name).split()[0])})"
+    program = result.args if isinstance(result.args, str | bytes | os.PathLike) else result.args[0]
+    return f"{pid} ({os.path.basename(os.fsdecode(program).split()[0])})"
 
 
 def _exceeded(group: Combined, result: Result, victim: str | None) -> MemoryLimitExceeded:

@@ -15,6 +15,8 @@ from .happenings import Victim
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .hierarchy import Place
+
 _LOG = "/dev/kmsg"
 _RECORD = 8192
 # How many victims are remembered for groups that have not asked yet.
@@ -197,6 +199,12 @@ def kernel_log() -> KernelLog | None:
             except OSError as error:
                 _is_unreadable = error.errno not in (EMFILE, ENFILE)
     return _shared
+
+
+def log_of(place: Place) -> tuple[KernelLog | None, str]:
+    """Return the kernel log and what it calls a group; None where it cannot be read, or the name is not known."""
+    name = place.hierarchy.logged(place.directory)
+    return (None, "") if name is None else (kernel_log(), name)
 
 
 def position() -> int:

@@ -228,7 +228,8 @@ def _kernel_log() -> str | None:
         os.close(os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK))
     except OSError as error:
         return f"/dev/kmsg cannot be read: {error.strerror}"
-    return None
+    # It calls groups by their paths from the root of all.
+    return _true_root()
 
 
 @capability("libcgroup")

@@ -199,6 +199,21 @@ def test_directories_of_groups(group: str, directory: str) -> None:
     assert hierarchy.V1("/m", "/", frozenset({"memory"})).directory(group) == directory
 
 
+LOGGED = [("/", True, "/g"), ("/", False, None), ("/docker/1", False, "/docker/1/g"), ("/../..", False, None)]
+
+
+@pytest.mark.parametrize(("root_group", "whole", "name"), LOGGED)
+def test_what_the_kernel_log_calls_a_group(tmp_path: Path, root_group: str, whole: bool, name: str | None) -> None:
+    v1, v2 = tmp_path / "v1", tmp_path / "v2"
+    for mount in (v1, v2):
+        mount.mkdir()
+    (v1 / ("release_agent" if whole else "notify_on_release")).touch()  # the former is in the root of all alone
+    (v2 / ("cgroup.procs" if whole else "cgroup.type")).touch()  # the latter everywhere but there
+    for kind, mount in ((hierarchy.V1, v1), (hierarchy.V2, v2)):
+        tree = kind(str(mount), root_group, frozenset({"memory"}))
+        assert tree.logged(f"{mount}/g") == name
+
+
 def test_a_mount_table_of_any_length_is_read_to_its_end(root: Path) -> None:
     many = "".join(f"{100 + i} 23 0:{i} / /mnt/{i} rw - tmpfs none rw\n" for i in range(1000))
     host = host_of(root, SEPARATE_V1._replace(mountinfo=many + SEPARATE_V1.mountinfo))
