@@ -312,7 +312,7 @@ class PIDS(Core, v1="pids", v2="pids", shows="max current"):
 
     __slots__ = ()
 
-    max = Setting(COUNT, v1="pids.max", v2="pids.max", doc="The most tasks; a fork beyond it fails with EAGAIN.")
+    max = Setting(COUNT, v1="pids.max", v2="pids.max", doc="The most tasks; a fork beyond it fails with EAGAIN, while attach() is not held to it.")
     current = Reading(INT, v1="pids.current", v2="pids.current", doc="Tasks now, with those of the groups below.")
     peak = Reading(INT, v1="pids.peak", v2="pids.peak", doc="The most tasks that there were.", needs="Linux 6.1")
     events = Reading(STAT, v1="pids.events", v2="pids.events", doc="max: how often a fork failed.")

@@ -45,7 +45,7 @@ class Limits:
     cpus: how much CPU time it gets, in CPUs: 0.5 is half of one, 2.0 two; at least 0.01.
     cpu_shares: its share among its siblings where CPUs are short; 1024 is what every group has.
     cpuset, mems: the CPUs and memory nodes that it may use: "0-1" or an iterable of ints.
-    pids: how many processes and threads it may have.
+    pids: how many processes and threads it may have: beyond that none can fork, though one may be moved in.
     io: bytes and operations per second for each block device: {"8:0": {"rbps": "10M", "wiops": 100}}; "/dev/sda" will
     do as well.
 
