@@ -63,7 +63,7 @@ def test_the_groups_of_a_killed_process_are_removed(unique: Callable[..., str], 
 def _runs(pid: int) -> bool:
     try:
         return machine.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
