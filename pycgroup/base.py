@@ -43,11 +43,13 @@ class Controller(Members):
     Raises InvalidNameError, and what a wrong setting or value raises.
     """
 
-    __slots__ = ("_created", "_entries")
+    __slots__ = ("_created", "_entries", "_topmost")
 
     def __init__(self, name: str, **values: Any) -> None:
         super().__init__(name)
         self._created = False
+        #: The highest directory that was made with it.
+        self._topmost = ""
         #: For each entry the process that has made the group then, 0 where it was there.
         self._entries: list[int] = []
         if values:
@@ -77,8 +79,9 @@ class Controller(Members):
         # cgroup_create_cgroup says 0 for a group that exists, so that two could believe to have made it; 3.x removes it
         # where a value is refused, with its tasks going to the parent, and hides what the kernel answers with
         # EOPNOTSUPP; and it takes 5 times as long as the files.
+        self._topmost = ""
         try:
-            first = _tasks.make(self.path)
+            self._topmost = first = _tasks.make(self.path)
         except FileExistsError as cause:
             self._share(cause)
         except OSError as cause:
@@ -92,7 +95,7 @@ class Controller(Members):
     open = create
 
     def _share(self, cause: FileExistsError) -> None:
-        if os.path.isfile(self.path):
+        if not os.path.isdir(self.path):  # what was made above it, and has such a file, is gone again
             message = f"{self._label()}: cannot create it: a control file has that name"
             raise InvalidNameError(message, group=self.path, errno=cause.errno) from cause
         if type(self) in _made.get(self.path, {type(self)}):
@@ -276,7 +279,8 @@ class Controller(Members):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Move the calling process out if it was attached, and delete the group if the entry created it.
 
-        In a forked child nothing is deleted: the group is its parent's.
+        Groups above it that were made with it go too, unless they are in use. In a forked child nothing is deleted: the
+        group is its parent's.
         """
         maker = self._entries.pop()
         if maker == os.getpid():
@@ -290,3 +294,5 @@ class Controller(Members):
         except GroupBusyError:
             self.leave(always=True)
             self.delete(recursive=True)
+        if self._topmost:
+            _tasks.unmake(os.path.dirname(self.path), self._topmost)

@@ -135,7 +135,8 @@ class Combined(Placed):
         made = Made(alone=self._unnamed and not self._entries, marked=not self._unnamed)
         if not self._entries and not self._unnamed:
             for directory in self.found().values():
-                made.take_over(directory)
+                if made.take_over(directory):
+                    self._ending.spare(directory)
         try:
             self._make(made)
         except FileExistsError:
@@ -221,6 +222,7 @@ class Combined(Placed):
 
         Raises as Controller.attach() does; then the process is where it was.
         """
+        self.whole()
         done: list[Controller] = []
         self.is_fresh = False
         try:

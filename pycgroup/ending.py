@@ -25,13 +25,15 @@ class Ending:
     there if it is younger than the first start.
     """
 
-    __slots__ = ("_first", "_launches", "_most", "_started")
+    __slots__ = ("_first", "_launches", "_most", "_others", "_started")
 
     def __init__(self) -> None:
         self._first: int | None = None
         #: When each was started, between two ticks of the clock: numbers of processes come again.
         self._started: dict[int, tuple[int, int]] = {}
         self._most = _MANY
+        #: Those that another has left here, and when they were started.
+        self._others: dict[int, int | None] = {}
         #: Whether others start processes for the group, as wrap() has them do.
         self._launches = False
 
@@ -42,6 +44,10 @@ class Ending:
             self._first = now
         self._launches |= launched
         return now
+
+    def spare(self, directory: str) -> None:
+        """Note that who is in a group now was not started by it. Raises OSError."""
+        self._others |= {pid: owners.started(pid) for pid in _tasks.pids(_tasks.tree(directory))}
 
     def started(self, pid: int, begun: int) -> None:
         """Note which process was started since begin()."""
@@ -63,7 +69,7 @@ class Ending:
 
         def spared(pid: int) -> bool:
             line = _line(pid)
-            if not brought.isdisjoint(line):
+            if not brought.isdisjoint(line) or any(map(self._is_another_s, line)):
                 return True
             ours = any(map(self._is_started, line)) or (self._launches and os.getpid() in line)
             return not ours and not (alone and self._is_orphan(line, groups))
@@ -75,6 +81,9 @@ class Ending:
     def _is_started(self, pid: int) -> bool:
         earliest, latest = self._started.get(pid, (0, -1))
         return earliest <= latest and earliest <= (owners.started(pid) or 0) <= latest
+
+    def _is_another_s(self, pid: int) -> bool:
+        return pid in self._others and self._others[pid] == owners.started(pid)
 
     def _is_orphan(self, line: list[int], groups: list[str]) -> bool:
         """Tell whether a process, or the highest of its parents that is in the group, belongs to no one any more."""

@@ -48,7 +48,7 @@ class CgroupProcessPoolExecutor(Executor):
         **words: Unpack[LimitWords],
     ) -> None:
         workers = len(os.sched_getaffinity(0)) if max_workers is None else max_workers
-        self._limits = (limits or Limits()) | Limits(**words)
+        self._limits = Limits.joined(limits, words)
         self._start_method = start_method
         self._initialize = (initializer, initargs)
         self._threads = ThreadPoolExecutor(workers, "pycgroup")

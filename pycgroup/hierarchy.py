@@ -12,6 +12,7 @@ import os
 
 from . import _kernfs
 from ._types import TYPE_CHECKING
+from .errors import InvalidNameError
 
 if TYPE_CHECKING:
     from typing import ClassVar
@@ -74,6 +75,12 @@ class Hierarchy:
     def directory(self, group: str) -> str:
         """Return the directory of a group, given by its path below the mount point."""
         return self.path + group if group != "/" else self.path
+
+    def refuse_directory(self, name: str) -> None:
+        """Raise InvalidNameError for a group's directory in place of its name."""
+        if name.startswith(self.path + "/"):
+            group = name.removeprefix(self.path)
+            raise InvalidNameError(f"{name!r} is a directory; the name of that group is {group!r}", group=group)
 
     def shown(self, paths: dict[str, str]) -> str | None:
         """Return the directory that a process is in, from its memberships(), or None where this mount hides it."""

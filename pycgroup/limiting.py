@@ -31,7 +31,7 @@ def limited(
     multiprocessing. A call raises what the function raises, and MemoryLimitExceeded where the kernel killed it. The
     function itself, without limits, is its attribute `__wrapped__`.
     """
-    bounds = (limits or Limits()) | Limits(**words)
+    bounds = Limits.joined(limits, words)
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         refuse_unfinished(function)

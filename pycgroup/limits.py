@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from . import controllers
 from ._types import TYPE_CHECKING
-from .codecs import UNLIMITED, size
+from .codecs import COUNT, UNLIMITED, size
 from .errors import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, TypedDict
+    from typing import Any, TypedDict, Unpack
 
     from .codecs import AmountLike
 
@@ -57,26 +57,26 @@ class Limits:
     #: The words, in the order in which they are shown.
     WORDS = ("memory", "swap", "cpus", "cpu_shares", "cpuset", "mems", "pids", "io")
 
-    def __init__(
-        self,
-        *,
-        memory: AmountLike | None = None,
-        swap: AmountLike | None = None,
-        cpus: float | None = None,
-        cpu_shares: int | None = None,
-        cpuset: Any = None,
-        mems: Any = None,
-        pids: AmountLike | None = None,
-        io: Mapping[str, Mapping[str, AmountLike]] | None = None,
-    ) -> None:
-        given = (memory, swap, cpus, cpu_shares, cpuset, mems, pids, io)
-        words = zip(self.WORDS, given, strict=True)
-        self._words = {word: value for word, value in words if value is not None}
+    def __init__(self, **words: Unpack[LimitWords]) -> None:
+        given: dict[str, Any] = dict(words)
+        for word in given:
+            if word not in self.WORDS:
+                raise TypeError(f"there is no limit {word!r}{_nearest(word)}; there are {', '.join(self.WORDS)}")
+        self._words = {word: given[word] for word in self.WORDS if given.get(word) is not None}
         self._settings: dict[type[controllers.Core], dict[str, Any]] = {}
         for word in self._words:
             kind, settings = _MEANINGS[word]
             if kind not in self._settings:
                 self._settings[kind] = settings(self._words)
+
+    @classmethod
+    def joined(cls, limits: Limits | None, words: LimitWords) -> Limits:
+        """Return limits, and beside them those that are given in words. Raises TypeError, InvalidValueError."""
+        if limits is None:
+            return cls(**words)
+        if not isinstance(limits, Limits):
+            raise TypeError(f"{limits!r} is no object of Limits: write limits in words, such as memory='64M'")
+        return limits | cls(**words)
 
     def settings(self) -> dict[type[controllers.Core], dict[str, Any]]:
         """Return what to assign, for each class of groups that it takes: {MEMORY: {"limit_in_bytes": "64M"}}."""
@@ -100,12 +100,21 @@ class Limits:
 
 def _memory(words: dict[str, Any]) -> dict[str, Any]:
     memory, swap = words.get("memory"), words.get("swap")
+    if memory is not None:
+        _checked("memory", memory)
     if swap is None:
         return {"limit_in_bytes": memory}
     if memory is None:
         raise InvalidValueError(f"swap={swap!r} needs memory=... beside it: kernels count the two together", value=swap)
     both = _checked("memory", memory) + _checked("swap", swap)
     return {"limit_in_bytes": memory, "memsw_limit_in_bytes": both}
+
+
+def _nearest(word: str) -> str:
+    from difflib import get_close_matches  # not before somebody mistypes: it is slow to import
+
+    near = get_close_matches(word, Limits.WORDS, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _checked(word: str, value: Any) -> int | float:
@@ -132,7 +141,12 @@ def _cpuset(words: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pids(words: dict[str, Any]) -> dict[str, Any]:
-    return {"max": words["pids"]}
+    pids = words["pids"]
+    try:
+        COUNT.encode(pids)
+    except ValueError as refusal:
+        raise InvalidValueError(f"pids={pids!r}: {refusal}", value=pids) from None
+    return {"max": pids}
 
 
 def _io(words: dict[str, Any]) -> dict[str, Any]:

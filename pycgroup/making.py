@@ -36,19 +36,22 @@ class Made:
             except FileExistsError:
                 if self.alone:
                     raise
-                return self.take_over(directory)
+                self.take_over(directory)
+                return
             except FileNotFoundError:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 self.make(os.path.dirname(directory))
             else:
                 break
-        return self._own(directory)
+        self._own(directory)
 
-    def take_over(self, directory: str) -> None:
-        """Become the owner of a directory whose owner is dead."""
-        if self.marked and owners.is_abandoned(directory):
-            self._own(directory)
+    def take_over(self, directory: str) -> bool:
+        """Become the owner of a directory whose owner is dead; return whether it was."""
+        if not self.marked or not owners.is_abandoned(directory):
+            return False
+        self._own(directory)
+        return True
 
     def _own(self, directory: str) -> None:
         self.directories.append(directory)

@@ -129,6 +129,9 @@ class Observer:
         """
         import select
 
+        for function in filter(None, (callback, removed)):
+            if not callable(function):
+                raise TypeError(f"{function!r} cannot be called with an event")
         watching = Watching(self, subscription, callback, removed)
         with _lock:
             epoll = self._started()
@@ -261,4 +264,8 @@ def watch(subscription: Subscription[T], callback: Callable[[T], object]) -> Wat
     global _shared
     with _lock:
         _shared = _shared or Observer()
-    return _shared.watch(subscription, callback)
+    try:
+        return _shared.watch(subscription, callback)
+    except BaseException:
+        subscription.close()
+        raise

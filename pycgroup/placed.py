@@ -28,7 +28,7 @@ class Placed:
     """A group in several hierarchies at once."""
 
     def __init__(self, name: str, limits: Limits | None = None, **words: Unpack[LimitWords]) -> None:
-        self.limits = Limits(**words) if limits is None else limits | Limits(**words)
+        self.limits = Limits.joined(limits, words)
         self.name = name
         self._path = group_name(name)
         self._places: dict[Hierarchy, str] = {}
@@ -76,6 +76,7 @@ class Placed:
         """Return where it is in a hierarchy, or would be."""
         if tree in self._places:
             return self._places[tree]
+        tree.refuse_directory(self._path)
         return tree.directory(self._path if self.name.startswith("/") else base(tree) + self._path)
 
     @property
@@ -97,6 +98,17 @@ class Placed:
             raise GroupNotFoundError(message, group=self._path, errno=errno.ENOENT)
         return self._places
 
+    def whole(self) -> dict[Hierarchy, str]:
+        """Return where the group is. Raises GroupNotFoundError if it is not wherever its limits need it."""
+        there = self.there()
+        for kind in () if self._is_held else self.limits.settings():
+            tree = locate(kind.V1, kind.V2)[0]
+            if tree not in there:
+                message = f"{self._label()}: it does not exist in {tree.path}, so that its limits are not kept: "
+                message += "enter it by `with`, or create() it"
+                raise GroupNotFoundError(message, group=self._path, errno=errno.ENOENT)
+        return there
+
     def views(self) -> list[Controller]:
         """Return one view for each hierarchy that the group is in. Those of others, such as systemd's, are left out."""
         there = self.there()
@@ -108,7 +120,11 @@ class Placed:
         return list(views.values())
 
     def _label(self) -> str:
-        return f"{type(self).__name__} {self._path!r}"
+        path = self._path
+        if not self.name.startswith("/"):
+            tree = next(iter(self._places or here().hierarchies), None)
+            path = path if tree is None else below(tree, self.directory(tree))
+        return f"{type(self).__name__} {path!r}"
 
     def __repr__(self) -> str:
         shown = repr(self.limits).removeprefix("Limits(").removesuffix(")")

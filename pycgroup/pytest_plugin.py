@@ -40,6 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
     for text in config.getini("cgroup"):
         if "=" not in text:
             raise pytest.UsageError(f"cgroup = {text}: limits are written as WORD=VALUE, such as memory=1G")
+    try:
+        if config.getini("cgroup"):
+            _limits(config, [])
+    except (TypeError, ValueError) as error:
+        raise pytest.UsageError(f"cgroup = {' '.join(config.getini('cgroup'))}: {error}") from error
 
 
 @pytest.fixture
@@ -87,19 +92,24 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     from . import pytest_limited
 
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in pytest_limited.reports(item, nextitem, lambda: _limits(item, marks), _refuse, marked=bool(marks)):
+    for report in pytest_limited.reports(
+        item, nextitem, lambda: _limits(item.config, marks), _refuse, marked=bool(marks)
+    ):
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
 
 
-def _limits(item: pytest.Item, marks: list[pytest.Mark]) -> Limits:
+def _limits(config: pytest.Config, marks: list[pytest.Mark]) -> Limits:
     """Return the limits of a test: the nearest mark says most, the ini file least."""
+    from .errors import InvalidValueError
     from .limits import Limits
 
-    words: dict[str, Any] = dict(text.split("=", 1) for text in item.config.getini("cgroup"))
+    words: dict[str, Any] = dict(text.split("=", 1) for text in config.getini("cgroup"))
     if "cpus" in words:
         words["cpus"] = float(words["cpus"])  # the others are taken as text
     for mark in reversed(marks):
+        if mark.args:
+            raise InvalidValueError(f"cgroup{mark.args}: the mark takes limits in words, such as cgroup(memory='64M')")
         words |= mark.kwargs
     return Limits(**words)

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     class Holder(Protocol):
         """What a declaration needs of the group that it is read from or written to."""
 
-        group_name: str
         _path: str
         _located: Place | None
         _staged: dict[Setting[Any, Any], Any]
 
+        @property
+        def group_name(self) -> str: ...
         @property
         def _place(self) -> Place: ...
         def _locate(self) -> Place: ...
@@ -110,6 +111,9 @@ class Declaration(Generic[T, V]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self.files}>"
+
+    def __delete__(self, group: Holder) -> None:
+        raise AttributeError(f"{group._label()}.{self.name}: a control file cannot be deleted; UNLIMITED is no limit")
 
     @property
     def files(self) -> str:

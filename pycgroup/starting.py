@@ -36,7 +36,7 @@ class Starting(Combined):
         """
         from .spawn import Entrance
 
-        entrance = Entrance(self.there())
+        entrance = Entrance(self.whole())
         self.is_fresh = False
         return entrance, self._ending.begin(launched=launched)
 

@@ -26,7 +26,7 @@ _raw_settings: dict[str, Setting[str, str | int]] = {}
 class View:
     """A control group as one controller sees it: its control files are the attributes."""
 
-    __slots__ = ("__weakref__", "_located", "_path", "_staged", "group_name")
+    __slots__ = ("__weakref__", "_located", "_name", "_path", "_staged")
 
     #: The controller's name on each version; None where that version has none.
     V1: ClassVar[str | None] = None
@@ -40,7 +40,7 @@ class View:
 
     def __init__(self, name: str) -> None:
         self._path = names.group_name(name)
-        self.group_name = name
+        self._name = name
         self._located: Place | None = None
         self._staged: dict[Setting[Any, Any], Any] = {}
 
@@ -50,6 +50,11 @@ class View:
         view = cls(place.name)
         view._located = place
         return view
+
+    @property
+    def group_name(self) -> str:
+        """The name that it was given."""
+        return self._name
 
     @property
     def version(self) -> int:
@@ -67,8 +72,9 @@ class View:
         return self._located or self._locate()
 
     def _locate(self) -> Place:
-        relative = not self.group_name.startswith("/")
+        relative = not self._name.startswith("/")
         tree, controller = locate(self.V1, self.V2)
+        tree.refuse_directory(self._path)
         self._located = Place(tree, controller, base(tree) + self._path if relative else self._path)
         self._path = self._located.name
         return self._located

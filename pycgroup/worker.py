@@ -117,7 +117,10 @@ class Unwrapped:
 
 
 def _unwrapped(module: str, name: str) -> Unwrapped:
-    return Unwrapped(_found(module, name))
+    found = _found(module, name)
+    if found is None:
+        raise AttributeError(f"{module} has no {name} in a new process: put the function into a module of its own")
+    return Unwrapped(found)
 
 
 def _found(module: str, name: str) -> Any:

@@ -35,11 +35,11 @@ from pycgroup import (
 )
 from pycgroup import observer as observer_module
 from pycgroup._signals import Signal
-from pycgroup.controllers import Core
 from pycgroup.observer import Observer
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
 from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, hogs, holding, let_go, next_kill, no_kill_is_left
+from tests.support.unified import UNIFIED
 
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
@@ -49,12 +49,6 @@ if TYPE_CHECKING:
 pytestmark = needs("memory")
 Unique = Callable[..., str]
 v1, v2 = needs("memory", version=1), needs("memory", version=2)
-
-
-class UNIFIED(Core, v2="cgroup"):
-    """A group of the v2 hierarchy, which hybrid hosts have beside their controllers on v1."""
-
-    __slots__ = ()
 
 
 @pytest.fixture(scope="module", name="hog")

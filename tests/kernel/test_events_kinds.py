@@ -23,20 +23,15 @@ from pycgroup import (
     SettingError,
     UnsupportedSettingError,
 )
-from pycgroup.controllers import ALL, CPU, MEMORY, Core
+from pycgroup.controllers import ALL, CPU, MEMORY
 from pycgroup.sources import EventSource
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
 from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, hogs, holding, let_go
+from tests.support.unified import UNIFIED
 
 Unique = Callable[..., str]
 v1, v2 = needs("memory", version=1), needs("memory", version=2)
-
-
-class UNIFIED(Core, v2="cgroup"):
-    """A group of the v2 hierarchy, which hybrid hosts have beside their controllers on v1."""
-
-    __slots__ = ()
 
 
 class StallingCpu(UNIFIED, v2="cgroup"):

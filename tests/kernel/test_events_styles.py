@@ -330,6 +330,13 @@ def test_on_oom_calls_back_until_it_is_closed(memory: MEMORY, hog: Hogs) -> None
     assert not any(event.kills for event in came.queue)
 
 
+def test_what_cannot_be_called_back_is_refused_at_once(memory: MEMORY) -> None:
+    files = open_files()
+    with pytest.raises(TypeError, match="5 cannot be called"):
+        memory.on_oom(5)  # type: ignore[arg-type]
+    assert open_files() <= files + 3  # what a process has one of
+
+
 def test_an_observer_needs_one_thread_and_stops(memory: MEMORY, unique: Unique, hog: Hogs) -> None:
     threads, files = observers(), open_files()
     came: queue.Queue[str] = queue.Queue()

@@ -113,6 +113,15 @@ def test_class_and_methods_have_a_doc(controller: str) -> None:
 
 
 @needs("memory")
+def test_what_cannot_be_assigned_or_deleted(unique: Unique) -> None:
+    with Cgroup.MEMORY(unique("memory"), limit_in_bytes="64M") as memory:
+        with pytest.raises(AttributeError):
+            memory.group_name = "other"  # type: ignore[misc]
+        with pytest.raises(AttributeError, match="limit_in_bytes: a control file cannot be deleted"):
+            del memory.limit_in_bytes
+        assert memory.limit_in_bytes == 64 << 20
+
+
 def test_hasattr_is_the_probe(unique: Unique) -> None:
     with Cgroup.MEMORY(unique("memory")) as memory:
         assert hasattr(memory, "limit_in_bytes")

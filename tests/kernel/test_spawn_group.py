@@ -363,6 +363,21 @@ def test_attach_to_a_group_that_is_partly_gone_moves_nothing(unique: Callable[..
     assert Path("/proc/self/cgroup").read_text() == before
 
 
+@needs("memory", version=1)
+@needs("pids", version=1)
+def test_limits_that_are_not_kept_are_told_before_anything_starts(unique: Callable[..., str]) -> None:
+    name = unique("memory", "pids")
+    oracle.make("pids", name)
+    job = Cgroup(name, memory="64M", pids=5)
+    before = Path("/proc/self/cgroup").read_text()
+    for use in (lambda: job.run(["true"]), lambda: job.popen(["true"]), job.attach, lambda: job.wrap(["true"])):
+        with pytest.raises(GroupNotFoundError, match="its limits are not kept"):
+            use()
+    assert Path("/proc/self/cgroup").read_text() == before
+    assert job.paths == (oracle.directory("pids", name),)
+    job.delete()
+
+
 def test_a_group_that_was_here_and_what_it_started_there(unique: Callable[..., str]) -> None:
     name = unique("pids")
     directory = oracle.make("pids", name)

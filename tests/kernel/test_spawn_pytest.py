@@ -263,6 +263,24 @@ def test_a_word_that_does_not_exist(tmp_path: Path) -> None:
     assert "memroy" in shown
 
 
+def test_a_limit_without_its_word(tmp_path: Path) -> None:
+    marked = "import pytest\n@pytest.mark.cgroup('64M')\ndef test_it(): pass\n"
+    shown, counts = run(tmp_path, marked)
+    assert counts == {"error": 1}
+    assert "cgroup('64M',): the mark takes limits in words" in shown
+
+
+@pytest.mark.parametrize(("ini", "said"), [("memroy=64M", "did you mean 'memory'"), ("cpus=x", "'x'"), ("pids=", "''")])
+def test_an_ini_value_that_is_none_ends_the_run_at_once(tmp_path: Path, ini: str, said: str) -> None:
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\ncgroup = {ini}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert f"cgroup = {ini}" in done.stderr
+    assert said in done.stderr
+
+
 def test_a_value_that_is_none(tmp_path: Path) -> None:
     marked = "import pytest\n@pytest.mark.cgroup(memory='64MB', pids=3)\ndef test_it(): pass\n"
     shown, counts = run(tmp_path, marked)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pycgroup import UNLIMITED, Cgroup, InvalidValueError, Limits
+from pycgroup import UNLIMITED, Cgroup, InvalidValueError, Limits, limited
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,23 @@ def test_a_decimal_unit_is_refused_with_the_word_that_had_it() -> None:
 def test_io_is_by_device_and_word(io: Any) -> None:
     with pytest.raises(InvalidValueError, match="rbps, wbps, riops, wiops"):
         Limits(io=io)
+
+
+@pytest.mark.parametrize("words", [{"memory": "64X"}, {"memory": True}, {"pids": True}, {"pids": "many"}, {"pids": -2}])
+def test_what_no_kernel_takes_is_refused_at_once(words: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValueError, match=next(iter(words))):
+        Limits(**words)
+
+
+@pytest.mark.parametrize("make", [Cgroup, lambda _, limits: limited(limits)])
+def test_limits_are_an_object_or_words(make: Any) -> None:
+    with pytest.raises(TypeError, match="no object of Limits: write limits in words"):
+        make("test", "64M")
+
+
+def test_the_nearest_word_is_named() -> None:
+    with pytest.raises(TypeError, match="no limit 'memroy'; did you mean 'memory'"):
+        Limits(memroy="64M")  # type: ignore[call-arg]
 
 
 def test_an_unknown_word_is_a_type_error() -> None:

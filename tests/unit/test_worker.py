@@ -125,6 +125,11 @@ def test_limited_methods() -> None:
     assert ask(worker.Unwrapped(vars(Methods)["of_class"].__func__), Methods, 7) == (True, ("Methods", 7))
 
 
+def test_a_limited_function_that_is_not_there_in_the_new_process() -> None:
+    with pytest.raises(AttributeError, match=r"has no typed_at_the_prompt in a new process: put .* into a module"):
+        worker._unwrapped(__name__, "typed_at_the_prompt")
+
+
 def test_a_limited_function_that_cannot_be_found_cannot_be_sent() -> None:
     @limited(pids=5)
     def local() -> None:
