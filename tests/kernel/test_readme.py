@@ -21,6 +21,8 @@ BLOCKS = {
     kind: re.findall(rf"```{kind}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     for kind in ("python", "pycon")
 }
+TESTS = [code for code in BLOCKS["python"] if "def test_" in code]
+SCRIPTS = [code for code in BLOCKS["python"] if code not in TESTS]
 
 
 def with_name(code: str, name: str) -> str:
@@ -31,15 +33,26 @@ def with_name(code: str, name: str) -> str:
 @needs("root")
 @needs("memory")
 @needs("pids")
-@pytest.mark.parametrize("block", range(len(BLOCKS["python"])))
+@pytest.mark.parametrize("block", range(len(SCRIPTS)))
 def test_the_scripts_run(block: int, unique: Callable[..., str]) -> None:
     name = unique("memory", "pids")
-    code = with_name(BLOCKS["python"][block], name)
+    code = with_name(SCRIPTS[block], name)
     assert name in code
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert not oracle.exists("memory", name)
     assert not oracle.exists("pids", name)
+
+
+@needs("root")
+@needs("memory")
+@needs("pids")
+def test_the_tests_pass(tmp_path: Path) -> None:
+    (code,) = TESTS
+    (tmp_path / "test_it.py").write_text(code)
+    command = [sys.executable, "-m", "pytest", "--cgroup-require", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "2 passed" in done.stdout, done.stdout
 
 
 @needs("root")
