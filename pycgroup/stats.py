@@ -251,7 +251,7 @@ class Equals(Codec["FrozenMap[str, FrozenMap[str, T]]", "Any"], Generic[T]):
 class NumaStat(Codec["FrozenMap[str, FrozenMap[str, int]]", "Any"]):
     """v1's `memory.numa_stat`: `total=5 N0=5` lines, in pages, read as {'total': {'total': 5, 'N0': 5}}."""
 
-    takes = "a frozen mapping of mappings, in pages"
+    takes = "a frozen mapping of mappings"
 
     def decode(self, text: str) -> FrozenMap[str, FrozenMap[str, int]]:
         rows = (line.split() for line in text.splitlines() if line)
