@@ -213,7 +213,7 @@ def test_an_initializer_that_fails_leaves_no_group() -> None:
 
 
 def test_a_limit_that_is_refused_fails_the_task() -> None:
-    with CgroupProcessPoolExecutor(1, memory="64M", pids=-7) as pool, pytest.raises(InvalidValueError):
+    with CgroupProcessPoolExecutor(1, memory="64M", pids=2**40) as pool, pytest.raises(InvalidValueError):
         pool.submit(pid).result()
 
 
