@@ -28,7 +28,7 @@ BARE = ("bare read", "bare selectors", "bare asyncio")
 TARGETS = {"wait": (1.5, 1.5), "for": (1.5, 1.5), "selectors": (2.0, 1.8), "asyncio": (2.8, 2.3)}
 REGISTRATION, RESIDENT = 1.4, 512
 A_TURN = 10
-REST = 0.002
+REST = 2.0  # milliseconds
 THRESHOLD = 1 << 20
 COUNT = 4000
 
@@ -54,9 +54,9 @@ def answer(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip() if process.stdout else ""
 
 
-def order(process: subprocess.Popen[str]) -> None:
-    """Send a line to a program, after a rest."""
-    time.sleep(REST)
+def order(process: subprocess.Popen[str], rest: float) -> None:
+    """Send a line to a program, after a rest of so many seconds."""
+    time.sleep(rest)
     if process.stdin:
         process.stdin.write("\n")
         process.stdin.flush()
@@ -65,10 +65,11 @@ def order(process: subprocess.Popen[str]) -> None:
 class Bench:
     """The programs and the group that they share."""
 
-    def __init__(self, program: str, group: Path, stamp: str) -> None:
+    def __init__(self, program: str, group: Path, stamp: str, rest: float) -> None:
         self.program = program
         self.group = group
         self.stamp = stamp
+        self.rest = rest
 
     def listener(self, style: str, *threshold: str) -> list[str]:
         """Return the command of a listener; "C" is the limit."""
@@ -89,7 +90,7 @@ class Bench:
         ):
             for _ in range(A_TURN):
                 for upward in (True, False):
-                    order(driver)
+                    order(driver, self.rest)
                     crossed, heard = int(answer(driver)), int(answer(listener))
                     if upward:
                         taken.append((heard - crossed) / 1000)
@@ -102,7 +103,7 @@ class Bench:
         with conversing(*self.listener(style)) as listener:
             for _ in range(A_TURN):
                 with conversing(self.program, "die", str(self.group), self.stamp) as victim:
-                    order(victim)
+                    order(victim, self.rest)
                     heard = int(answer(listener))
                     victim.wait()
                 (stamp,) = struct.unpack("q", Path(self.stamp).read_bytes()[:8])
@@ -144,23 +145,24 @@ def main() -> int:
     """Return 0 when the tables were printed, 1 when this host cannot run it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.events", description="Compare events with C.")
     parser.add_argument("--rounds", type=int, default=30, metavar="N", help=f"turns of {A_TURN} events each (30)")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--rest", type=float, default=REST, metavar="MS", help=f"before each event ({REST:.0f} ms)")
+    given = parser.parse_args()
     os.setpriority(os.PRIO_PROCESS, 0, -20)  # inherited by the programs: others on the machine count for less
     try:
         with place() as here, tempfile.TemporaryDirectory(prefix=PREFIX) as scratch:
-            run(here.group, Path(scratch), rounds)
+            run(here.group, Path(scratch), given.rounds, given.rest / 1000)
     except NoPlaceError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def run(group: Path, scratch: Path, rounds: int) -> None:
+def run(group: Path, scratch: Path, rounds: int, rest: float) -> None:
     """Build the C program, take turns, print the tables."""
     program, stamp = str(scratch / "events"), scratch / "stamp"
     subprocess.run(["cc", "-O2", "-Wall", "-o", program, str(HERE / "events.c")], check=True)
     stamp.write_bytes(bytes(os.sysconf("SC_PAGE_SIZE")))
-    bench = Bench(program, group, str(stamp))
+    bench = Bench(program, group, str(stamp), rest)
     for title, turn in (("threshold crossings", bench.thresholds), ("OOM kills", bench.ooms)):
         found: Latencies = {style: [] for style in ("C", *BARE, *TARGETS)}
         for number in range(rounds):
