@@ -11,11 +11,15 @@ from ._types import TYPE_CHECKING
 if TYPE_CHECKING:
     from .codecs import UNLIMITED
     from .cpusets import CpuSet
+    from .events import Subscription
     from .executor import CgroupProcessPoolExecutor
     from .group import Cgroup
+    from .happenings import OomEvent
     from .limiting import limited
     from .limits import Limits
+    from .observer import Observer
     from .reaping import reap
+    from .results import Result
 
 from .errors import (
     BusyError,
@@ -56,9 +60,13 @@ __all__ = [
     "Limits",
     "MemoryLimitExceeded",
     "NoSuchProcessError",
+    "Observer",
+    "OomEvent",
     "PermissionDeniedError",
     "ReadOnlySettingError",
+    "Result",
     "SettingError",
+    "Subscription",
     "UnavailableError",
     "UnsupportedSettingError",
     "WorkerDiedError",
@@ -72,6 +80,10 @@ _HOMES = {
     "CgroupProcessPoolExecutor": "executor",
     "CpuSet": "cpusets",
     "Limits": "limits",
+    "Observer": "observer",
+    "OomEvent": "happenings",
+    "Result": "results",
+    "Subscription": "events",
     "UNLIMITED": "codecs",
     "limited": "limiting",
     "reap": "reaping",
