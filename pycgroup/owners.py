@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import re
 
 from ._types import TYPE_CHECKING
 from .hosts import here
@@ -24,7 +23,9 @@ _PREFIX = "pycgroup-"
 _REFUSED = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSPC)
 # Fields of /proc/PID/stat, counted from behind the name: 3, 20 and 22.
 _STATE, _THREADS, _START_TIME = 0, 17, 19
-_PROCESS = re.compile(r"(n\d+t\d+)-(\d+)-(\d+)")
+
+# An owner's own, beside its namespaces.
+_NUMBERS = 2
 
 _numbers = itertools.count()
 _self: dict[int, str] = {}
@@ -92,7 +93,7 @@ def owner_of(directory: str) -> str | None:
                 raise
     name = os.path.basename(directory)
     process = name.removeprefix(_PREFIX).rpartition("-")[0]
-    return process if name.startswith(_PREFIX) and _PROCESS.fullmatch(process) else None
+    return process if name.startswith(_PREFIX) and _parts(process) else None
 
 
 def is_abandoned(directory: str) -> bool:
@@ -103,8 +104,18 @@ def is_abandoned(directory: str) -> bool:
 
 def is_dead(process: str) -> bool:
     """Return whether an owner is known to be gone: one in another namespace is not known to be."""
-    parts = _PROCESS.fullmatch(process)
-    return parts is not None and parts[1] == _namespaces() and _has_ended(int(parts[2]), parts[3])
+    parts = _parts(process)
+    return parts is not None and parts[0] == _namespaces() and _has_ended(*parts[1:])
+
+
+def _parts(process: str) -> tuple[str, int, str] | None:
+    """Return the namespaces, the number and the start time that owner() gave for a process; None for other text."""
+    # Without `re`, which would take as long to import as all of pycgroup.
+    namespaces, *numbers = process.split("-")
+    pids, _, times = namespaces.removeprefix("n").partition("t")
+    if namespaces[:1] != "n" or len(numbers) != _NUMBERS or not all(map(str.isdecimal, (pids, times, *numbers))):
+        return None
+    return namespaces, int(numbers[0]), numbers[1]
 
 
 def _has_ended(pid: int, start: str) -> bool:
