@@ -628,7 +628,7 @@ def whole():
 with Cgroup(name, memory="64M", pids=50) as group:
     acts = {
         "popen": lambda: group.popen(["true"]).wait(),
-        # One pipe: of two that are wanted Python before 3.11.4 leaves the first one open where the second cannot be made.
+        # One pipe: of two Python before 3.11.4 leaves the first one open where the second cannot be made.
         "run": lambda: group.run(["true"], stdout=subprocess.PIPE),
         "call": lambda: group.call(abs, -1),
         "whole": whole,
