@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import time
@@ -100,6 +101,24 @@ def test_kill_of_an_empty_group(unique: Unique) -> None:
     name, _ = made("memory", unique)
     Cgroup.MEMORY(name).kill()
     assert oracle.exists("memory", name)
+
+
+@needs("pids", version=1)
+def test_kill_of_more_processes_than_there_are_descriptors_for(unique: Unique) -> None:
+    name, directory = made("pids", unique)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        children = [stack.enter_context(processes.idle(directory)) for _ in range(12)]
+        with ExitStack() as fillers:
+            highest = max(map(int, os.listdir("/proc/self/fd")))
+            while (filler := os.dup(0)) <= highest:
+                fillers.callback(os.close, filler)
+            fillers.callback(os.close, filler)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (filler + 9, hard))
+            fillers.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+            Cgroup.PIDS(name).kill()
+        assert oracle.pids("pids", name) == set()
+        assert {child.wait(60) for child in children} == {-signal.SIGKILL}
 
 
 @needs("memory")
