@@ -23,7 +23,7 @@ from .stats import OOM_CONTROL, OomControl
 from .victims import log_of, position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from .happenings import Victim
@@ -38,6 +38,8 @@ _FIGURES = {"usage": "usage_in_bytes", "limit": "limit_in_bytes", "failcnt": "fa
 #: What a group that was never out of memory says on v1; most subscriptions begin with it.
 _FRESH = "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
 _MOST_UNNAMED = 16
+# One for all subscriptions, of which there may be thousands.
+_NO_GROUPS: Mapping[int, int] = {}
 
 
 class OomWatch(Watch[OomEvent]):
@@ -171,7 +173,7 @@ class SignalledOom(OomWatch):
     def __init__(self, group: str, owner: Holder) -> None:
         super().__init__(group, owner)
         #: Kills in each of the groups below, which the group's own counter leaves out.
-        self._below: dict[int, int] = {}
+        self._below: Mapping[int, int] = _NO_GROUPS
         #: The event whose kills are not counted yet, and its OOMs.
         self._open: Callable[[], OomEvent | None] | None = None
         self._ooms = 0
@@ -234,10 +236,10 @@ class SignalledOom(OomWatch):
         log, name = self._log()
         return 0 if log is None else log.kills_elsewhere(name, self._above)
 
-    def _kills_below(self) -> dict[int, int]:
+    def _kills_below(self) -> Mapping[int, int]:
         """Return the kills in the groups below; what was known of them where there are no descriptors to be had."""
         try:
-            return kills_below(self._owner._place.directory)
+            return kills_below(self._owner._place.directory) or _NO_GROUPS
         except OSError:
             return self._below
 
@@ -326,5 +328,5 @@ def _own_kills(directory: str) -> dict[int, int]:
         raise
 
 
-def _rise(before: dict[int, int], now: dict[int, int]) -> int:
+def _rise(before: Mapping[int, int], now: Mapping[int, int]) -> int:
     return sum(max(0, kills - before.get(group, 0)) for group, kills in now.items())
