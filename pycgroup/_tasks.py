@@ -77,6 +77,20 @@ def unmake(directory: str, first: str) -> None:
         directory = os.path.dirname(directory)
 
 
+def is_removed(directory: str) -> bool:
+    """Remove a directory with the one call that it takes if nothing is in it; return whether that was so.
+
+    Raises OSError.
+    """
+    try:
+        os.rmdir(directory)
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
+
+
 def remove(groups: list[str]) -> None:
     """Remove groups without processes, those below first, waiting for threads that are just dying. Raises OSError."""
     deadline = time.monotonic() + _PATIENCE
@@ -212,7 +226,7 @@ def _signal(fd: int, number: int) -> None:
 
 
 def _hold(pids: list[int]) -> dict[int, int]:
-    """Return a descriptor for each process: it stands for that alone, and tells when it has ended. None where it has.
+    """Return a descriptor for each process: it stands for that alone, and tells when it has ended. Not where it has.
 
     Where descriptors are scarce the first processes get theirs, and the others have their turn after them.
     """

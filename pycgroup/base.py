@@ -157,7 +157,7 @@ class Controller(Members):
         """
         self._check_end(tasks)
         try:
-            if not self._removed_empty():
+            if not _tasks.is_removed(self.path):
                 groups = self._removable(recursive=recursive)
                 {"move": self._move_up, "kill": self._kill, "refuse": self._refuse}[tasks](groups)
                 _tasks.remove(groups)
@@ -194,16 +194,6 @@ class Controller(Members):
     def _refuse_root(self, why: str) -> None:
         if self._place.name == "/":
             raise InvalidNameError(f"{self._label()}: the root of a hierarchy {why}", group=self.path)
-
-    def _removed_empty(self) -> bool:
-        """Remove the directory with the one call that it takes if nothing is in it. Raises OSError."""
-        try:
-            os.rmdir(self.path)
-        except OSError as cause:
-            if cause.errno not in (errno.EBUSY, errno.ENOTEMPTY):
-                raise
-            return False
-        return True
 
     def _removable(self, *, recursive: bool) -> list[str]:
         groups = _tasks.tree(self.path)

@@ -85,6 +85,15 @@ class Watch(Generic[T]):
         """Return what the watched file holds now, which is read unless it is known. Raises OSError."""
         return self.signal.text() if text is None else text
 
+    def now_if_possible(self, text: str | None) -> str | None:
+        """Return the same, None where no descriptor is to be had for it. Raises OSError when the group is gone."""
+        try:
+            return self.now(text)
+        except OSError as error:
+            if _is_gone(error):
+                raise
+            return None
+
     def is_told_by_signals(self, *, slept: bool) -> bool:  # noqa: ARG002  # others need to know
         """Return whether outlived() needs the exact number of signals, for which the kernel has to be waited for.
 
@@ -310,7 +319,7 @@ class Subscription(Generic[T]):
                 return
         self.dispose(patient=patient)
 
-    def dispose(self, *, patient: bool = True) -> None:
+    def dispose(self, *, patient: bool) -> None:
         """Close the descriptors, once nobody uses them any more; `patient` if the kernel may be waited for."""
         own = self._pid == _process
         keeper, self._keeper = self._keeper, None

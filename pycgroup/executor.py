@@ -99,8 +99,8 @@ class CgroupProcessPoolExecutor(Executor):
         """Take no more tasks, and remove workers and groups when the last one is done; as Executor.shutdown()."""
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
         if wait:
-            self._closing()
-            self._end()  # what another thread is closing, or could not be closed before
+            self._closing.detach()
+            self._end()
             return
         with suppress(RuntimeError):  # the interpreter is about to end, and will do it itself
             threading.Thread(target=self.shutdown, name="pycgroup-shutdown").start()

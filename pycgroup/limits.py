@@ -7,6 +7,7 @@ from . import controllers
 from ._types import TYPE_CHECKING
 from .codecs import COUNT, UNLIMITED, size
 from .errors import InvalidValueError
+from .names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,7 +62,8 @@ class Limits:
         given: dict[str, Any] = dict(words)
         for word in given:
             if word not in self.WORDS:
-                raise TypeError(f"there is no limit {word!r}{_nearest(word)}; there are {', '.join(self.WORDS)}")
+                near = nearest(word, self.WORDS)
+                raise TypeError(f"there is no limit {word!r}{near}; there are {', '.join(self.WORDS)}")
         self._words = {word: given[word] for word in self.WORDS if given.get(word) is not None}
         self._settings: dict[type[controllers.Core], dict[str, Any]] = {}
         for word in self._words:
@@ -100,26 +102,17 @@ class Limits:
 
 def _memory(words: dict[str, Any]) -> dict[str, Any]:
     memory, swap = words.get("memory"), words.get("swap")
-    if memory is not None:
-        _checked("memory", memory)
-    if swap is None:
-        return {"limit_in_bytes": memory}
     if memory is None:
         raise InvalidValueError(f"swap={swap!r} needs memory=... beside it: kernels count the two together", value=swap)
-    both = _checked("memory", memory) + _checked("swap", swap)
-    return {"limit_in_bytes": memory, "memsw_limit_in_bytes": both}
+    limit = _checked("memory", memory)
+    if swap is None:
+        return {"limit_in_bytes": memory}
+    return {"limit_in_bytes": memory, "memsw_limit_in_bytes": limit + _checked("swap", swap)}
 
 
-def _nearest(word: str) -> str:
-    from difflib import get_close_matches  # not before somebody mistypes: it is slow to import
-
-    near = get_close_matches(word, Limits.WORDS, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _checked(word: str, value: Any) -> int | float:
+def _checked(word: str, value: Any, check: Callable[[Any], Any] = size) -> Any:
     try:
-        return size(value)
+        return check(value)
     except ValueError as refusal:
         raise InvalidValueError(f"{word}={value!r}: {refusal}", value=value) from None
 
@@ -141,12 +134,8 @@ def _cpuset(words: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pids(words: dict[str, Any]) -> dict[str, Any]:
-    pids = words["pids"]
-    try:
-        COUNT.encode(pids)
-    except ValueError as refusal:
-        raise InvalidValueError(f"pids={pids!r}: {refusal}", value=pids) from None
-    return {"max": pids}
+    _checked("pids", words["pids"], COUNT.encode)
+    return {"max": words["pids"]}
 
 
 def _io(words: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from ._types import TYPE_CHECKING
 from .errors import InvalidNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # libcgroup builds every path in 4096 bytes and cuts it silently, so that an over-long name addresses another group;
 # this leaves room for the mount point and the file.
@@ -40,6 +44,14 @@ def _checked(name: object) -> str:
     if "\n" in name or "\0" in name or "." in parts or ".." in parts:
         raise InvalidNameError(f"the name {name!r} has a newline, a NUL, '.' or '..' in it", group=name)
     return "/" + "/".join(parts)
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Return a question that names the one that was probably meant, for the end of a message; '' where none is near."""
+    from difflib import get_close_matches  # not before somebody mistypes: it is slow to import
+
+    near = get_close_matches(str(name), list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def file_name(name: object) -> str:

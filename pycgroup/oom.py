@@ -188,24 +188,15 @@ class SignalledOom(OomWatch):
         self._above = self._logged
 
     def happened(self, signals: int, text: str | None) -> OomEvent:
-        control = None if text is None else OOM_CONTROL.decode(text)
+        control = _decoded(text)
         with looking:
             if self._open is not None:
-                self._close(self._open, control or self._control_now(), next_came=True)
+                self._close(self._open, control or _decoded(self.now_if_possible(None)), next_came=True)
             event = self._event(signals, control)
             opened = ref(event)
             self._open, self._ooms = opened, signals
             event.complete_by(lambda: self._complete(opened))
             return event
-
-    def _control_now(self) -> OomControl | None:
-        """Return the counters, None where there is no descriptor to be had for them. Raises OSError."""
-        try:
-            return OOM_CONTROL.decode(self.signal.text())
-        except OSError as error:
-            if error.errno == ENODEV:
-                raise
-            return None
 
     def _complete(self, opened: Callable[[], OomEvent | None]) -> None:
         """Wait until the kernel has counted what it killed, close the event, and have its victims looked up."""
@@ -291,6 +282,10 @@ class SignalledOom(OomWatch):
             if self._open is not None:
                 self._close(self._open, self._control())
             super().finish()
+
+
+def _decoded(text: str | None) -> OomControl | None:
+    return None if text is None else OOM_CONTROL.decode(text)
 
 
 def _kills(control: OomControl) -> int:

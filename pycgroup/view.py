@@ -115,7 +115,8 @@ class View:
             return found
         if isinstance(found, Declaration):
             raise ReadOnlySettingError(f"{cls.__name__}.{name} takes no value: {found.files}", setting=name)
-        raise UnsupportedSettingError(f"{cls.__name__} has no setting {name!r}{_nearest(cls, name)}", setting=name)
+        near = names.nearest(name, [known for known, _ in _declarations(cls)])
+        raise UnsupportedSettingError(f"{cls.__name__} has no setting {name!r}{near}", setting=name)
 
     def __repr__(self) -> str:
         try:
@@ -163,10 +164,3 @@ def _raw(file: str) -> Setting[str, str | int]:
         _raw_settings[name] = Setting(RAW, v1=name, v2=name)
         _raw_settings[name].name = name
     return _raw_settings[name]
-
-
-def _nearest(cls: type, name: str) -> str:
-    from difflib import get_close_matches  # not before somebody mistypes: it is slow to import
-
-    near = get_close_matches(str(name), [known for known, _ in _declarations(cls)], 1)
-    return f"; did you mean {near[0]!r}?" if near else ""

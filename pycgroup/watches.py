@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import errno
 from _weakref import ref
 from time import monotonic, time
 
 from ._signals import PERHAPS
-from ._types import TYPE_CHECKING
+from ._types import TYPE_CHECKING, T
 from .events import Watch
 from .happenings import ControlEvent, CounterEvent, PopulatedEvent, PressureEvent, StallEvent, ThresholdEvent, give
 from .stats import MEMORY_EVENTS, PRESSURE, FrozenMap, MemoryEvents
@@ -20,7 +19,19 @@ if TYPE_CHECKING:
     from ._signals import EventFd
 
 
-class ControlWatch(Watch[ControlEvent]):
+class SignalWatch(Watch[T]):
+    """What v1's signals alone tell of: a removal is one more of them, so their exact number counts."""
+
+    __slots__ = ()
+
+    def is_told_by_signals(self, *, slept: bool) -> bool:
+        return not slept
+
+    def outlived(self, least: int, _most: int) -> T | None:
+        return self.happened(least, None) if least else None
+
+
+class ControlWatch(SignalWatch[ControlEvent]):
     """Any control file of v1 that takes event registrations."""
 
     __slots__ = ("_argument", "_file")
@@ -31,16 +42,8 @@ class ControlWatch(Watch[ControlEvent]):
         self._argument = argument
 
     def happened(self, signals: int, text: str | None) -> ControlEvent:
-        try:
-            text = self.now(text).removesuffix("\n")
-        except OSError as error:
-            if error.errno == errno.ENODEV:
-                raise
-            text = None  # no descriptor to be had to open it anew
-        return self._event(signals, text or None)
-
-    def is_told_by_signals(self, *, slept: bool) -> bool:
-        return not slept
+        text = self.now_if_possible(text)
+        return self._event(signals, (text and text.removesuffix("\n")) or None)
 
     def outlived(self, least: int, _most: int) -> ControlEvent | None:
         return self._event(least, None) if least else None
@@ -51,7 +54,7 @@ class ControlWatch(Watch[ControlEvent]):
         )
 
 
-class ThresholdWatch(Watch[ThresholdEvent]):
+class ThresholdWatch(SignalWatch[ThresholdEvent]):
     """A threshold on memory usage. Each signal is one crossing, and as a rule they alternate.
 
     Two CPUs that find the same crossing signal it twice, so which side usage has come to is read when somebody asks;
@@ -103,14 +106,8 @@ class ThresholdWatch(Watch[ThresholdEvent]):
         except OSError:
             return None  # the group is gone by now
 
-    def is_told_by_signals(self, *, slept: bool) -> bool:
-        return not slept
 
-    def outlived(self, least: int, _most: int) -> ThresholdEvent | None:
-        return self.happened(least, None) if least else None
-
-
-class PressureWatch(Watch[PressureEvent]):
+class PressureWatch(SignalWatch[PressureEvent]):
     """`memory.pressure_level` of v1."""
 
     __slots__ = ("_level", "_mode")
@@ -122,12 +119,6 @@ class PressureWatch(Watch[PressureEvent]):
 
     def happened(self, signals: int, _text: str | None) -> PressureEvent:
         return PressureEvent(group=self.group, time=time(), level=self._level, mode=self._mode, signals=signals)
-
-    def is_told_by_signals(self, *, slept: bool) -> bool:
-        return not slept
-
-    def outlived(self, least: int, _most: int) -> PressureEvent | None:
-        return self.happened(least, None) if least else None
 
 
 class StallWatch(Watch[StallEvent]):
