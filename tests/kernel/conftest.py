@@ -3,11 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.support import oracle
+from tests.support.hogs import Hogs, hogs
+
+
+@pytest.fixture(scope="module")
+def hog() -> Iterator[Hogs]:
+    """Give a server whose children take memory inside a group."""
+    with hogs() as started:
+        yield started
 
 
 @pytest.fixture

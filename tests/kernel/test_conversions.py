@@ -16,7 +16,7 @@ from pycgroup import Cgroup
 from tests.support import examples, processes
 from tests.support.capabilities import needs
 from tests.support.examples import counter
-from tests.support.hogs import KILLED, MIB, Hogs, hogs
+from tests.support.hogs import KILLED, MIB, Hogs
 
 Unique = Callable[..., str]
 BUSY = """
@@ -78,12 +78,6 @@ def test_quota_and_period_bound_the_time(unique: Unique, quota: int, period: int
 
 def throttled(group: str) -> int:
     return counter("cpu", group, "nr_throttled", "cpu.stat", "cpu.stat")
-
-
-@pytest.fixture(scope="module", name="hog")
-def server() -> Iterator[Hogs]:
-    with hogs() as started:
-        yield started
 
 
 @needs("memory")

@@ -11,8 +11,6 @@ import pickle
 import queue
 import select
 import signal
-import subprocess
-import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
@@ -38,7 +36,18 @@ from pycgroup._signals import Signal
 from pycgroup.observer import Observer
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
-from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, hogs, holding, let_go, next_kill, no_kill_is_left
+from tests.support.hogs import (
+    MIB,
+    PATIENCE,
+    Hogs,
+    bound,
+    held,
+    holding,
+    let_go,
+    next_kill,
+    no_kill_is_left,
+    until_waiting,
+)
 from tests.support.unified import UNIFIED
 
 if TYPE_CHECKING:
@@ -49,12 +58,6 @@ if TYPE_CHECKING:
 pytestmark = needs("memory")
 Unique = Callable[..., str]
 v1, v2 = needs("memory", version=1), needs("memory", version=2)
-
-
-@pytest.fixture(scope="module", name="hog")
-def server() -> Iterator[Hogs]:
-    with hogs() as started:
-        yield started
 
 
 @pytest.fixture
@@ -74,23 +77,13 @@ def no_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(victims, "_is_unreadable", True)
 
 
-def run(code: str, *arguments: str) -> str:
-    """Run Python in a process of its own; return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def until_waiting(events: Subscription[OomEvent]) -> None:
-    """Return when somebody waits."""
-    while not events._waiting:
-        select.select([], [], [], 0.001)
+@pytest.fixture
+def siblings(memory: MEMORY) -> Iterator[tuple[str, str]]:
+    """Make two groups below the full one; return their directories."""
+    one, other = (oracle.make("memory", f"{memory.group_name}/{name}") for name in "ab")
+    yield one, other
+    os.rmdir(one)
+    os.rmdir(other)
 
 
 def an_oom_comes_before_the_removal(memory: MEMORY, hog: Hogs) -> None:
@@ -197,16 +190,14 @@ def test_kills_in_groups_below_that_come_and_go_are_counted_without_the_log(memo
 
 @v1
 @needs("kernel-log")
-def test_an_oom_whose_victim_is_in_another_group_below_the_full_one(memory: MEMORY, hog: Hogs) -> None:
-    for name in "ab":
-        oracle.make("memory", f"{memory.group_name}/{name}")
+def test_an_oom_whose_victim_is_in_another_group_below_the_full_one(
+    memory: MEMORY, siblings: tuple[str, str], hog: Hogs
+) -> None:
     with Cgroup.MEMORY(f"{memory.group_name}/a").oom_events() as here:
-        hog.be_killed(f"{memory.path}/b")
+        hog.be_killed(siblings[1])
         event = here.wait(PATIENCE)
         assert event is not None  # v1 signals an OOM to all below the full group
         assert (event.kills, event.victims, event.confidence) == (0, (), "signalled")
-    for name in "ab":
-        os.rmdir(f"{memory.path}/{name}")
 
 
 @v1
@@ -252,19 +243,17 @@ def test_events_are_asked_in_one_thread_while_another_waits(memory: MEMORY, hog:
 
 @v1
 @needs("kernel-log")
-def test_an_oom_of_another_below_the_full_group_does_not_explain_the_next_one(memory: MEMORY, hog: Hogs) -> None:
-    for name in "ab":
-        oracle.make("memory", f"{memory.group_name}/{name}")
+def test_an_oom_of_another_below_the_full_group_does_not_explain_the_next_one(
+    memory: MEMORY, siblings: tuple[str, str], hog: Hogs
+) -> None:
     with Cgroup.MEMORY(f"{memory.group_name}/a").oom_events() as here:
-        hog.be_killed(f"{memory.path}/b")
+        hog.be_killed(siblings[1])
         others = here.wait(PATIENCE)
-        hog.be_killed(f"{memory.path}/a")
+        hog.be_killed(siblings[0])
         own = here.wait(PATIENCE)
         assert others is not None
         assert own is not None
         assert own.kills + others.kills == 1
-    for name in "ab":
-        os.rmdir(f"{memory.path}/{name}")
 
 
 def test_to_look_at_an_event_takes_nothing_from_the_next(memory: MEMORY, hog: Hogs) -> None:
@@ -577,7 +566,7 @@ def test_where_no_thread_can_be_started_the_limit_is_named(memory: MEMORY, uniqu
             print(error)
     """
     with Cgroup.PIDS(unique("pids")) as pids:
-        said = run(code, memory._path, pids._path)
+        said = processes.script(textwrap.dedent(code), memory._path, pids._path)
     assert "pids.max" in said
 
 
@@ -602,7 +591,7 @@ def test_a_watch_of_any_file_goes_on_without_descriptors(memory: MEMORY) -> None
         print(event.signals, event.text)
         events.close()
     """
-    assert run(code, memory._path) == "1 None\n"
+    assert processes.script(textwrap.dedent(code), memory._path) == "1 None\n"
 
 
 @v1
@@ -624,7 +613,7 @@ def test_no_oom_is_lost_for_want_of_descriptors(memory: MEMORY) -> None:
             print(events.wait(60).ooms)
         events.close()
     """
-    assert run(code, memory._path) == "1\n1\n1\n"
+    assert processes.script(textwrap.dedent(code), memory._path) == "1\n1\n1\n"
 
 
 @v2
@@ -635,8 +624,7 @@ def test_removal_is_told_again_where_the_directory_above_was_made_anew(memory: M
             oracle.make("memory", name)
         with Cgroup.MEMORY(f"{above}/below").populated_events() as events, ThreadPoolExecutor(1) as thread:
             waiter = thread.submit(events.wait, PATIENCE)
-            while not events._waiting:
-                select.select([], [], [], 0.001)
+            until_waiting(events)
             os.rmdir(f"{memory.path}/above/below")
             with pytest.raises(GroupRemovedError):
                 waiter.result(PATIENCE)

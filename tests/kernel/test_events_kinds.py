@@ -27,7 +27,7 @@ from pycgroup.controllers import ALL, CPU, MEMORY
 from pycgroup.sources import EventSource
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
-from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, hogs, holding, let_go
+from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, let_go
 from tests.support.unified import UNIFIED
 
 Unique = Callable[..., str]
@@ -46,12 +46,6 @@ class StallingMemory(UNIFIED, v2="cgroup"):
 
     __slots__ = ()
     stall_events = MEMORY.stall_events
-
-
-@pytest.fixture(scope="module", name="hog")
-def server() -> Iterator[Hogs]:
-    with hogs() as started:
-        yield started
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pycgroup import UNLIMITED, Cgroup, GroupNotFoundError, GroupRemovedError, U
 from pycgroup.stats import OomControl
 from tests.support import oracle
 from tests.support.capabilities import needs
-from tests.support.hogs import MIB, PATIENCE, Hogs, held, hogs, holding, next_kill, no_kill_is_left
+from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, next_kill, no_kill_is_left
 
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
@@ -26,24 +26,12 @@ pytestmark = needs("memory")
 Unique = Callable[..., str]
 
 
-@pytest.fixture(scope="module", name="hog")
-def server() -> Iterator[Hogs]:
-    with hogs() as started:
-        yield started
-
-
 @pytest.fixture
 def memory(unique: Unique) -> Iterator[MEMORY]:
     """Give a memory group of 4 MiB, without swap."""
     with Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M") as group:
-        limit(group, "4M")
+        bound(group, "4M")
         yield group
-
-
-def limit(memory: MEMORY, size: str) -> None:
-    """Set the limit of memory, with no swap beyond it."""
-    swap = {"memsw_limit_in_bytes": size} if hasattr(memory, "memsw_limit_in_bytes") else {}
-    memory.modify(limit_in_bytes=size, **swap)
 
 
 def soon(event: OomEvent | None) -> OomEvent:
@@ -153,12 +141,12 @@ def test_an_event_cannot_be_changed_and_can_be_sent(memory: MEMORY, hog: Hogs) -
 
 @needs("memory", version=1)
 def test_killer_on_as_oom_notify(memory: MEMORY, hog: Hogs) -> None:
-    limit(memory, "10M")
+    bound(memory, "10M")
     memory.oom_control = False
     with memory.oom_events() as events:
         assert hog.take(memory.path, MIB) == 0
         assert events.wait(0) is None
-        limit(memory, "1M")
+        bound(memory, "1M")
         hog.be_killed(memory.path)
         assert soon(events.wait(PATIENCE)).kills == 1
         assert no_kill_is_left(events)
@@ -256,7 +244,7 @@ def signals(descriptor: int) -> int:
 def test_a_group_made_anew_is_another_group(memory: MEMORY, hog: Hogs) -> None:
     with memory.oom_events() as events:
         memory.delete()
-        limit(memory.create(), "4M")
+        bound(memory.create(), "4M")
         hog.be_killed(memory.path)
         assert list(events) == []
 

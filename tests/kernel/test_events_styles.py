@@ -20,7 +20,7 @@ from pycgroup import BusyError, Cgroup, ClosedError, GroupRemovedError
 from pycgroup.observer import Observer
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
-from tests.support.hogs import PATIENCE, Hogs, bound, hogs, next_kill, no_kill_is_left
+from tests.support.hogs import PATIENCE, Hogs, bound, next_kill, no_kill_is_left, until_waiting
 
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = needs("memory")
 Unique = Callable[..., str]
-
-
-@pytest.fixture(scope="module", name="hog")
-def server() -> Iterator[Hogs]:
-    with hogs() as started:
-        yield started
 
 
 @pytest.fixture
@@ -78,12 +72,6 @@ def in_thread(function: Callable[[], object]) -> Callable[[], object]:
         return value
 
     return answer
-
-
-def until_waiting(events: Subscription[OomEvent]) -> None:
-    """Return when somebody waits."""
-    while not events._waiting:
-        select.select([], [], [], 0.001)
 
 
 def test_wait_is_over_in_time(events: Subscription[OomEvent]) -> None:

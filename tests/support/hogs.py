@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 import time
@@ -124,6 +125,12 @@ def bound(memory: Any, size: str) -> None:
     """Limit a group's memory, with no swap beyond it: where there is swap, nobody would be killed."""
     swap = {"memsw_limit_in_bytes": size} if hasattr(memory, "memsw_limit_in_bytes") else {}
     memory.modify(limit_in_bytes=size, **swap)
+
+
+def until_waiting(events: Subscription[Any]) -> None:
+    """Return when somebody waits for the events."""
+    while not events._waiting:
+        select.select([], [], [], 0.001)
 
 
 def next_kill(events: Subscription[OomEvent]) -> OomEvent:
