@@ -22,4 +22,6 @@ def main(file: str, name: str, *argument: str) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.argv[2:]:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

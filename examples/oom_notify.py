@@ -66,5 +66,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--killer"]:
         with Cgroup.MEMORY(f"pycgroup-oom-notify-{os.getpid()}") as group:
             (killer_on if sys.argv[2] == "on" else killer_off)(group)
-    else:
+    elif sys.argv[1:]:
         notify(sys.argv[1])
+    else:
+        sys.exit(__doc__)

@@ -109,9 +109,9 @@ def error(
     kind = _kind(number, directory, setting, cause.filename)
     said = f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
     if kind is GroupNotFoundError:
-        said, hint = "the group does not exist", "create() makes it"
+        said, hint = "the group does not exist", hint or "create() makes it"
     elif kind is UnsupportedSettingError:
-        said = "this kernel does not offer the file"
+        said = "the group has no such file"
     hint = hint or _REMEDIES.get(number, "")
     message = f"{attempt}: {said}{'; ' if hint else ''}{hint}"
     return kind(message, group=group, setting=setting, value=value, errno=number)

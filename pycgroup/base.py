@@ -165,7 +165,7 @@ class Controller(Members):
             if isinstance(cause, CgroupError):
                 raise
             if not isinstance(cause, FileNotFoundError) or not self._created:
-                raise self._failed(cause, "delete it") from cause
+                raise self._undeleted(cause) from cause
         _made.pop(self.path, None)
         self._forget_members()
         self._created = False
@@ -184,7 +184,11 @@ class Controller(Members):
         except OSError as cause:
             if isinstance(cause, CgroupError):
                 raise
-            raise self._failed(cause, "delete it") from cause
+            raise self._undeleted(cause) from cause
+
+    def _undeleted(self, cause: OSError) -> CgroupError:
+        hint = "exists() asks first" if isinstance(cause, FileNotFoundError) else ""
+        return self._failed(cause, "delete it", hint)
 
     def _check_end(self, tasks: str) -> None:
         if tasks not in ("move", "kill", "refuse"):

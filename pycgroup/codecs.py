@@ -76,7 +76,7 @@ def whole_number(value: Any, wanted: str = "a whole number") -> int:
         refuse(value, wanted)
     number: int = value.__index__()
     if not -_INT64_MAX - 1 <= number <= _UINT64_MAX:
-        refuse(value, f"{wanted} of 64 bits")
+        refuse(value, f"{wanted}; it must fit in 64 bits")
     return number
 
 

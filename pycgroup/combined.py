@@ -44,6 +44,8 @@ _REFUSALS = (UnavailableError, PermissionDeniedError, GroupBusyError)
 class Combined(Placed):
     """A group in several hierarchies at once: its life, and who is in it."""
 
+    __slots__ = ("_ending", "_entries", "_is_own", "_unnamed")
+
     def __init__(self, name: str | None = None, limits: Limits | None = None, **words: Unpack[LimitWords]) -> None:
         super().__init__(owners.unique_name() if name is None else name, limits, **words)
         self._unnamed = name is None

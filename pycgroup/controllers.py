@@ -98,9 +98,9 @@ class Core(Controller):
     __slots__ = ()
 
     notify_on_release = Setting(FLAG, v1="notify_on_release", doc="Whether the root's release_agent runs when the group becomes empty.")
-    release_agent = Setting(TEXT, v1="release_agent", doc="The program that notify_on_release runs; in the root only.")
+    release_agent = Setting(TEXT, v1="release_agent", doc="The program that notify_on_release runs.", needs="the root of the hierarchy")
     cgroup_clone_children = Setting(FLAG, v1="cgroup.clone_children", doc="Whether a new child cpuset starts with the cpus and mems of its parent.")
-    cgroup_sane_behavior = Reading(FLAG, v1="cgroup.sane_behavior", doc="Always 0; in the root only.")
+    cgroup_sane_behavior = Reading(FLAG, v1="cgroup.sane_behavior", doc="Always 0.", needs="the root of the hierarchy")
     cgroup_type = Setting(TEXT, v2="cgroup.type", doc="'domain', 'threaded' and so on; takes 'threaded'.")
     cgroup_controllers = Reading(WORDS, v2="cgroup.controllers", doc="The controllers that the group has.")
     cgroup_subtree_control = Setting(RAW, v2="cgroup.subtree_control", doc="The controllers that its children have; takes '+memory -io'.")

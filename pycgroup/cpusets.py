@@ -51,7 +51,10 @@ class CpuSet(frozenset[int]):
     @classmethod
     def parse(cls, text: str) -> CpuSet:
         """Return the set that a list such as '0-2,5' or '0-31:2/4' stands for; empty text is the empty set."""
-        return cls(_parsed(text))
+        try:
+            return cls(_parsed(text))
+        except ValueError:
+            refuse(text, _WANTED)
 
 
 def _parsed(text: str) -> Iterable[int]:

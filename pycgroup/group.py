@@ -30,6 +30,8 @@ class Cgroup(Starting):
     limit of UNLIMITED takes a controller along that is only to count: `pids=UNLIMITED`.
     """
 
+    __slots__ = ()
+
     CPU = controllers.CPU
     CPUACCT = controllers.CPUACCT
     CPUSET = controllers.CPUSET

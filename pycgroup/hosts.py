@@ -10,7 +10,7 @@ import errno
 import os
 
 from . import _kernfs, subtrees
-from .errors import NoSuchProcessError, UnavailableError
+from .errors import InvalidValueError, NoSuchProcessError, UnavailableError
 from .hierarchy import V1, V2, Hierarchy
 from .mountinfo import controllers, known, memberships, mounts
 
@@ -79,17 +79,19 @@ class Host:
     def directories(self, process: int | str = "self") -> dict[Hierarchy, str]:
         """Return the directory in each hierarchy that a process is in; a hierarchy that hides it is left out.
 
-        Raises NoSuchProcessError.
+        Raises NoSuchProcessError, InvalidValueError.
         """
         paths = self._paths(process)
         shown = ((tree, tree.shown(paths)) for tree in self.hierarchies)
         return {tree: directory for tree, directory in shown if directory is not None}
 
     def directory(self, process: int | str, tree: Hierarchy) -> str | None:
-        """Return the directory in one hierarchy that a process is in, or None. Raises NoSuchProcessError."""
+        """Return the directory in one hierarchy that a process is in, or None. Raises as directories() does."""
         return tree.shown(self._paths(process))
 
     def _paths(self, process: int | str) -> dict[str, str]:
+        if process != "self" and not (type(process) is int and process > 0):
+            raise InvalidValueError(f"{process!r} is not the id of a process", value=process)
         try:
             return memberships(_kernfs.read(f"{self.root}/proc/{process}/cgroup"))
         except (FileNotFoundError, ProcessLookupError) as error:

@@ -95,6 +95,9 @@ class Watching(Generic[T]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<Watching of {self.group!r}{' closed' if self.closed else ''}, calls {self.callback!r}>"
+
 
 class Observer:
     """One thread and one epoll for any number of subscriptions; the thread starts with the first one.
@@ -218,6 +221,9 @@ class Observer:
     def __len__(self) -> int:
         """Return how many subscriptions are served."""
         return len(self._served) if self._pid == os.getpid() else 0
+
+    def __repr__(self) -> str:
+        return f"<Observer of {len(self)} subscriptions>"
 
     def __enter__(self) -> Self:
         return self

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class Placed:
     """A group in several hierarchies at once."""
 
+    __slots__ = ("__weakref__", "_is_held", "_path", "_places", "_views", "is_fresh", "limits", "name")
+
     def __init__(self, name: str, limits: Limits | None = None, **words: Unpack[LimitWords]) -> None:
         self.limits = Limits.joined(limits, words)
         self.name = name
@@ -42,7 +44,7 @@ class Placed:
     def of(cls, pid: int) -> Self:
         """Return the group that a process is in; in each hierarchy that may be another one.
 
-        Raises NoSuchProcessError. Reads /proc/PID/cgroup.
+        Raises NoSuchProcessError, InvalidValueError. Reads /proc/PID/cgroup.
         """
         return cls._at(here().directories(pid))
 

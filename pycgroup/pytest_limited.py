@@ -165,8 +165,9 @@ class _Run:
         limit = counted(self._group, controllers.MEMORY, lambda memory: memory.limit_in_bytes)
         peak = "unknown" if counts.memory_peak is None else f"{counts.memory_peak / _MIB:.1f} MiB"
         shown = "none" if limit in (None, UNLIMITED) else f"{(limit or 0) / _MIB:.1f} MiB"
+        most = "unknown" if counts.pids_peak is None else counts.pids_peak
         kills = self._kills(counts)
-        text = f"memory limit {shown}, peak {peak}, processes at most {counts.pids_peak}, OOM kills {kills}"
+        text = f"memory limit {shown}, peak {peak}, processes at most {most}, OOM kills {kills}"
         return text, kills
 
     def _reason(self, figures: str, status: int, *, killed: bool) -> str:

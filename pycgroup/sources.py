@@ -9,15 +9,19 @@ then raises UnsupportedSettingError, which names the nearest that there is.
 
 from __future__ import annotations
 
-from ._types import TYPE_CHECKING, Generic, P, T, overload
+from ._types import TYPE_CHECKING, Any, Generic, P, T, overload
 from .errors import UnsupportedSettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Concatenate, Self
+    from typing import Concatenate, Self
 
     from .events import Subscription
     from .settings import Holder
+
+
+# types.FunctionType and MethodType: importing `types` takes as long as several modules of pycgroup.
+_Function: Any = type(lambda: None)
 
 
 class EventSource(Generic[P, T]):
@@ -40,6 +44,10 @@ class EventSource(Generic[P, T]):
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
+        for column in self.columns:
+            # What Python says of wrong arguments is to name what the caller has called.
+            if isinstance(column, _Function):
+                column.__qualname__ = f"{owner.__name__}.{name}"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -55,10 +63,7 @@ class EventSource(Generic[P, T]):
         if subscribe is None:
             raise self.unsupported(group)
 
-        def events(*arguments: P.args, **options: P.kwargs) -> Subscription[T]:
-            return subscribe(group, *arguments, **options)
-
-        events.__doc__ = subscribe.__doc__
+        events: Callable[P, Subscription[T]] = _Method(subscribe, group)
         return events
 
     def unsupported(self, group: Holder) -> UnsupportedSettingError:
@@ -66,3 +71,6 @@ class EventSource(Generic[P, T]):
         place = group._place
         message = f"{group._label()}.{self.name}: cgroup v{place.hierarchy.version} has no such events"
         return UnsupportedSettingError(f"{message}; the nearest: {self.nearest}", setting=self.name)
+
+
+_Method: Any = type(EventSource().unsupported)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Starting(Combined):
     """A group that can start processes in itself."""
 
+    __slots__ = ()
+
     def popen(self, args: Any, *positional: Any, **options: Any) -> Popen:
         """Start a program inside the group, as subprocess.Popen does with the same options, and return that.
 

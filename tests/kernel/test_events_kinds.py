@@ -9,6 +9,7 @@ import resource
 import select
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from inspect import signature
 
 import pytest
 
@@ -128,6 +129,12 @@ def test_memory_and_swap_together(memory: MEMORY, hog: Hogs) -> None:
 def test_thresholds_that_are_refused(memory: MEMORY, threshold: object) -> None:
     with pytest.raises(InvalidValueError, match="threshold_events"):
         memory.threshold_events(threshold)  # type: ignore[arg-type]
+
+
+@v1
+def test_wrong_arguments_are_said_of_what_was_called(memory: MEMORY) -> None:
+    with pytest.raises(TypeError, match=r"^MEMORY\.threshold_events\(\) missing .* 'threshold'"):
+        memory.threshold_events()  # type: ignore[call-arg]
 
 
 @v1
@@ -428,4 +435,5 @@ def test_every_class_declares_what_it_can_be_watched_for() -> None:
 @needs("memory")
 def test_a_method_of_events_has_help(memory: MEMORY) -> None:
     assert "running out of memory" in (memory.oom_events.__doc__ or "")
+    assert str(signature(memory.oom_events)).startswith("()")
     assert oracle.exists("memory", memory.group_name)

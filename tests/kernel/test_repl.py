@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pycgroup import Cgroup
+from pycgroup import Cgroup, UnsupportedSettingError
 from tests.support import oracle
 from tests.support.capabilities import needs
 from tests.support.declared import CLASSES, Declared, every
@@ -120,6 +120,15 @@ def test_what_cannot_be_assigned_or_deleted(unique: Unique) -> None:
         with pytest.raises(AttributeError, match="limit_in_bytes: a control file cannot be deleted"):
             del memory.limit_in_bytes
         assert memory.limit_in_bytes == 64 << 20
+
+
+@needs("memory", version=1)
+def test_files_of_the_root_only_say_so(unique: Unique) -> None:
+    with (
+        Cgroup.MEMORY(unique("memory")) as memory,
+        pytest.raises(UnsupportedSettingError, match="the group has no such file; needs the root"),
+    ):
+        memory.release_agent = "/bin/true"
 
 
 def test_hasattr_is_the_probe(unique: Unique) -> None:

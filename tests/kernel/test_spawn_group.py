@@ -245,6 +245,18 @@ def test_of_a_process_that_does_not_exist() -> None:
         Cgroup.of(2**22 - 1)
 
 
+@pytest.mark.parametrize("pid", ["x", 0, -1, 1.5, True, None])
+def test_of_what_is_no_process(pid: object) -> None:
+    with pytest.raises(InvalidValueError, match="is not the id of a process"):
+        Cgroup.of(pid)  # type: ignore[arg-type]
+
+
+def test_a_word_that_means_nothing_is_not_kept(unique: Callable[..., str]) -> None:
+    group = Cgroup(unique("memory"))
+    with pytest.raises(AttributeError):
+        group.limit_in_bytes = "64M"  # type: ignore[attr-defined]
+
+
 def test_current() -> None:
     assert os.getpid() in Cgroup.current().view(Cgroup.PIDS).pids() or Cgroup.current().paths
 

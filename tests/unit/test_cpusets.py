@@ -64,6 +64,12 @@ def test_other_values_are_refused(value: Any) -> None:
         CPUS.encode(value)
 
 
+@pytest.mark.parametrize("text", ["0-", "-1", "2-x", "0-3:"])
+def test_what_is_refused_is_shown_whole(text: str) -> None:
+    with pytest.raises(ValueError, match=f"^'{text}' is not a list"):
+        CPUS.encode(text)
+
+
 @given(st.frozensets(st.integers(0, 8191), max_size=50))
 def test_sets_come_back(numbers: frozenset[int]) -> None:
     assert CpuSet.parse(str(CpuSet(numbers))) == numbers == CPUS.normal(numbers)
