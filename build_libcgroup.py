@@ -83,7 +83,8 @@ int pycgroup_start(struct pycgroup_child *child, const char *into, const char *e
                    const unsigned int *groups, const int *keep);
 
 long long pycgroup_register(const char *prefix, const char *file, const char *argument);
-long long pycgroup_wait(int event, int watched, long long nanoseconds);
+struct pycgroup_taken { long long signals; double time; };
+long long pycgroup_wait(int event, int watched, struct pycgroup_taken *taken, long long nanoseconds);
 """
 
 #: C that stands alone, without libcgroup and without Python: of spawn.py, and of _signals.py.

@@ -143,9 +143,16 @@ def register(prefix: str, file: str, argument: str) -> tuple[int, int]:
     return answer & 0xFFFFFFFF, answer >> 32
 
 
-def waiting(event: int, watched: int) -> Callable[[int], int]:
+def taken() -> Any:
+    """Return a record in which waiting() notes `signals` and `time`."""
+    return _load().ffi.new("struct pycgroup_taken *")
+
+
+def waiting(event: int, watched: int, taken: object = None) -> Callable[[int], int]:
     """Return what waits for an eventfd, so many nanoseconds, and returns how often it was signalled; see eventfd.c."""
-    wait: Callable[[int], int] = partial(_load().lib.pycgroup_wait, event, watched)
+    loaded = _load()
+    record = loaded.ffi.NULL if taken is None else taken
+    wait: Callable[[int], int] = partial(loaded.lib.pycgroup_wait, event, watched, record)
     return wait
 
 

@@ -37,20 +37,24 @@ PERHAPS = 1 << 32
 class Signal:
     """What the three kinds have in common."""
 
-    __slots__ = ("_path", "file")
-    #: The descriptor of the watched file, or -1 where it is not kept.
-    file: int
-    _path: str
+    __slots__ = ("_name", "_prefix", "file")
+
+    def __init__(self, prefix: str, name: str) -> None:
+        #: The group's directory with a slash, and the watched file's name: thousands have the same, and none a path.
+        self._prefix = prefix
+        self._name = name
+        #: The descriptor of the watched file, or -1 where it is not kept.
+        self.file = -1
 
     def fileno(self) -> int:
         """Return a descriptor that polls readable when there is something to take."""
         raise NotImplementedError
 
-    def waiter(self) -> Callable[[int], int]:
+    def waiter(self, taken: object = None) -> Callable[[int], int]:
         """Return what waits for so many nanoseconds, below 0 for ever, and returns how often it was signalled.
 
         0 means that the time is over, or that a signal handler has to run. A number below 0 stands for as many signals,
-        after which the group may be gone: text() tells.
+        after which the group may be gone: text() tells. One above 0 is noted in the record `taken`, if there is one.
         """
         raise NotImplementedError
 
@@ -68,7 +72,7 @@ class Signal:
     def is_gone(self) -> bool:
         """Return whether the group is gone, and what is at its path is another; without reading the file."""
         try:
-            return os.stat(self._path).st_ino != self._number()
+            return os.stat(self._prefix + self._name).st_ino != self._number()
         except FileNotFoundError:
             return True
 
@@ -94,8 +98,8 @@ class EventFd(Signal):
     __slots__ = ("_descriptor", "_inode")
 
     def __init__(self, prefix: str, file: str, argument: str) -> None:
+        super().__init__(prefix, file)
         self._descriptor, self.file = _native.register(prefix, file, argument)
-        self._path = prefix + file
         # To keep the file tells at once that the group is gone; but with thousands of groups descriptors are scarce,
         # and the registration does not need it any more.
         if self.file > _FEW and self.file > os.sysconf(_OPEN_MAX) // 2:
@@ -106,8 +110,8 @@ class EventFd(Signal):
     def fileno(self) -> int:
         return self._descriptor
 
-    def waiter(self) -> Callable[[int], int]:
-        return _native.waiting(self._descriptor, self.file)  # in C to the end
+    def waiter(self, taken: object = None) -> Callable[[int], int]:
+        return _native.waiting(self._descriptor, self.file, taken)  # in C to the end
 
     def wake(self) -> None:
         os.eventfd_write(self._descriptor, 1)
@@ -141,7 +145,7 @@ class EventFd(Signal):
         if self.is_gone():
             raise _gone()
         try:
-            file = os.open(self._path, _READ)
+            file = os.open(self._prefix + self._name, _READ)
         except FileNotFoundError as cause:
             raise _gone() from cause
         try:
@@ -170,24 +174,24 @@ class Changes(Signal):
     __slots__ = ("_epoll", "_woken")
     _FLAGS = _READ
 
-    def __init__(self, path: str, trigger: bytes = b"") -> None:
+    def __init__(self, prefix: str, file: str, trigger: bytes = b"") -> None:
         import select
+
+        super().__init__(prefix, file)
 
         always_readable()  # while there is a descriptor to be had: waking takes none then
         self._epoll: select.epoll = select.epoll()
-        self.file = -1
-        self._path = path
         #: Who wakes it when the group is removed; a trigger does so itself.
         self._woken: Removals | None = None
         try:
-            self.file = os.open(path, self._FLAGS)
+            self.file = os.open(prefix + file, self._FLAGS)
             if trigger:
                 # Before it is registered: epoll waits for what the file has then.
                 os.write(self.file, trigger)
             self._epoll.register(self.file, select.EPOLLPRI)
             self._woken = None if trigger else removals()
             if self._woken is not None:
-                self._woken.add(os.path.dirname(path), self)
+                self._woken.add(os.path.dirname(prefix), self)
         except BaseException:
             self.close()
             raise
@@ -195,7 +199,7 @@ class Changes(Signal):
     def fileno(self) -> int:
         return self._epoll.fileno()
 
-    def waiter(self) -> Callable[[int], int]:
+    def waiter(self, taken: object = None) -> Callable[[int], int]:  # noqa: ARG002  # v1 alone counts signals
         return self._wait
 
     def _wait(self, nanoseconds: int) -> int:
@@ -216,7 +220,7 @@ class Changes(Signal):
 
     def close(self) -> None:
         if self._woken is not None:
-            self._woken.discard(os.path.dirname(self._path), self)
+            self._woken.discard(os.path.dirname(self._prefix), self)
         self._epoll.close()
         if self.file >= 0:
             super().close()
@@ -228,19 +232,19 @@ class Stall(Changes):
     __slots__ = ("_is_shared", "_perhaps")
     _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
 
-    def __init__(self, path: str, trigger: str) -> None:
+    def __init__(self, prefix: str, file: str, trigger: str) -> None:
         # The kernel takes the last byte for the NUL that ends it, whatever it is.
-        super().__init__(path, trigger.encode() + b"\0")
+        super().__init__(prefix, file, trigger.encode() + b"\0")
         self._is_shared = self._perhaps = False
 
     def fileno(self) -> int:
         self._is_shared = True
         return super().fileno()
 
-    def waiter(self) -> Callable[[int], int]:
+    def waiter(self, taken: object = None) -> Callable[[int], int]:
         # The kernel forgets a trigger when it is polled, be it from outside through the epoll descriptor.
         self._perhaps = self._is_shared
-        return super().waiter()
+        return super().waiter(taken)
 
     def _wait(self, nanoseconds: int) -> int:
         if not self._perhaps:

@@ -54,7 +54,7 @@ os.register_at_fork(after_in_child=_in_child)
 class Watch(Generic[T]):
     """What a signal means: the part of a subscription that differs from kind to kind."""
 
-    __slots__ = ("group", "is_closed", "last", "signal")
+    __slots__ = ("group", "is_closed", "last", "ready", "signal", "taken")
     signal: Signal
 
     def __init__(self, group: str) -> None:
@@ -62,6 +62,10 @@ class Watch(Generic[T]):
         self.group = group
         #: Gives the last event that is not complete yet, as long as somebody has it.
         self.last: Callable[[], Happening | None] = _nothing
+        #: The next event, for the kinds that make it before it comes, so that it is with its reader as soon as can be;
+        #: and the record in which its signals are noted.
+        self.ready: T | None = None
+        self.taken: Any = None
         #: Whether the signal's descriptors are closed, or another process's: they may be other files' by now.
         self.is_closed = False
 
@@ -182,21 +186,19 @@ class Subscription(Generic[T]):
         me = object()
         try:
             signal = self.enter(me, patient=left != 0)
-            if self._kept:
-                return self.next_kept()
-            # After a sleep the caches are cold: what can be looked up is, and the common case takes no further step.
-            wait, happened = signal.waiter(), self._watch.happened
+            if left == 0 or self._kept:
+                return self.poll()
+            # After a sleep the caches are cold: what can be looked up before is, and an event may be ready.
+            watch = self._watch
+            wait, ready = signal.waiter(watch.taken), watch.ready
             deadline = None if left < 0 else time.monotonic_ns() + left
             while True:
                 began = time.monotonic_ns()
                 signals = wait(left)
-                if signals > 0 and not self._closed:
-                    try:
-                        event = happened(signals, None)
-                    except OSError as error:
-                        event = self._last_words(error, signals, signals)
-                else:
-                    event = self._meaning(signals, began if left else None) if signals else None
+                if signals > 0 and ready is not None and not self._closed:
+                    watch.ready = None
+                    return ready
+                event = self._meaning(signals, began) if signals else None
                 if event is not None:
                     return event
                 if deadline is not None:
@@ -215,7 +217,7 @@ class Subscription(Generic[T]):
 
         Raises ClosedError, BusyError, GroupRemovedError.
         """
-        if self.closed:
+        if self._closed or self._pid != _process:
             raise self._closed_error()
         with _guard:
             if self._waiting is not None:
@@ -261,7 +263,11 @@ class Subscription(Generic[T]):
         signal = self._signal
         if self._closed or signal is None:
             raise self._closed_error()
-        signals = signal.waiter()(0)
+        watch, ready = self._watch, self._watch.ready
+        signals = signal.waiter(None if ready is None else watch.taken)(0)
+        if signals > 0 and ready is not None:
+            watch.ready = None
+            return ready
         return self._meaning(signals, None) if signals else None
 
     def _meaning(self, signals: int, began: int | None) -> T | None:

@@ -61,7 +61,7 @@ def _by_eventfd(group: Holder, file: str, argument: str, watch: Watch[T], value:
 
 def _by_changes(group: Holder, file: str, watch: Watch[T]) -> Subscription[T]:
     try:
-        signal = Changes(group._place.prefix + file)
+        signal = Changes(group._place.prefix, file)
     except OSError as cause:
         raise _failed(group, cause, file) from cause
     return Subscription(signal, watch)
@@ -190,15 +190,15 @@ class Stalls:
         kind: Literal["some", "full"] = "some" if full is None else "full"
         stall, within = (_microseconds(group, each) for each in (some if full is None else full, window))
         trigger = f"{kind} {stall} {within}"
-        path = self._path(group)
+        prefix = self._prefix(group)
         watch = StallWatch(group._path, kind, stall, within)
         try:
-            signal = Stall(path, trigger)
+            signal = Stall(prefix, self._file, trigger)
         except OSError as cause:
             raise _failed(group, cause, self._file, trigger, _STALL_HINT) from cause
         return Subscription(signal, watch)
 
-    def _path(self, group: Holder) -> str:
+    def _prefix(self, group: Holder) -> str:
         own = group._place.hierarchy
         try:
             tree, _ = here().serving(None, CORE)
@@ -211,7 +211,7 @@ class Stalls:
         directory = tree.directory(path)
         if tree is not own and not os.path.exists(f"{directory}/{self._file}"):
             raise self._unsupported(group)
-        return f"{directory}/{self._file}"
+        return f"{directory}/"
 
     def _unsupported(self, group: Holder) -> UnsupportedSettingError:
         message = f"{group._label()}.stall_events: cgroup v1 has no {self._file}, and no v2 group of that name has one"

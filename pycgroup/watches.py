@@ -6,10 +6,11 @@ from __future__ import annotations
 from _weakref import ref
 from time import monotonic, time
 
+from . import _native
 from ._signals import PERHAPS
 from ._types import TYPE_CHECKING, T
 from .events import Watch
-from .happenings import ControlEvent, CounterEvent, PopulatedEvent, PressureEvent, StallEvent, ThresholdEvent, give
+from .happenings import ControlEvent, CounterEvent, PopulatedEvent, PressureEvent, StallEvent, ThresholdEvent
 from .stats import MEMORY_EVENTS, PRESSURE, FrozenMap, MemoryEvents
 
 if TYPE_CHECKING:
@@ -59,46 +60,45 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
 
     Two CPUs that find the same crossing signal it twice, so which side usage has come to is read when somebody asks;
     where it has crossed again by then, or the group is gone, the number of crossings tells.
-
-    The next event is made before it comes, so that it is with its reader as soon as can be.
     """
 
     signal: EventFd
-    __slots__ = ("_above", "_crossings", "_find", "_next", "_threshold")
+    __slots__ = ("_above", "_crossings", "_threshold")
 
     def __init__(self, group: str, threshold: int) -> None:
         super().__init__(group)
         self._threshold = threshold
-        #: On which side usage was in the beginning, and how often it has crossed since.
+        #: On which side usage was in the beginning, and how often it had crossed before the last event.
         self._above = False
         self._crossings = 0
-        self._next: ThresholdEvent | None = None
 
     def start(self, text: str) -> None:
         self._above = int(text) >= self._threshold
 
     def prepare(self) -> None:
+        if self.ready is not None:
+            return
         super().prepare()
-        self._find = self._found
-        self._next = ThresholdEvent()
-        self.last = ref(self._next)
+        if self.taken is not None:
+            self._crossings += self.taken.signals
+        self.taken = _native.taken()
+        self.ready = ThresholdEvent.later(self._found, self.taken)
+        self.last = ref(self.ready)
 
     def happened(self, signals: int, _text: str | None) -> ThresholdEvent | None:
-        if self._next is None:
-            self.prepare()
-        event, self._next = self._next, None
-        self._crossings = crossings = self._crossings + signals
-        give(event, (self._find, (signals, crossings, time())))
+        self.prepare()
+        self.taken.signals += signals
+        self.taken.time = time()
+        event, self.ready = self.ready, None
         return event
 
-    def _found(self, signals: int, crossings: int, at: float) -> dict[str, Any]:
+    def _found(self, taken: Any) -> dict[str, Any]:
         usage = self._usage()
-        odd = crossings % 2 == 1
-        if usage is not None and crossings == self._crossings and not self.signal.pending():
+        odd = (self._crossings + taken.signals) % 2 == 1
+        if usage is not None and not self.signal.pending():
             self._above = (usage >= self._threshold) ^ odd
-        above = self._above ^ odd
-        known = {"group": self.group, "time": at, "threshold": self._threshold, "above": above, "crossings": signals}
-        return known | {"usage": usage}
+        known = {"group": self.group, "time": taken.time, "threshold": self._threshold, "usage": usage}
+        return known | {"above": self._above ^ odd, "crossings": taken.signals}
 
     def _usage(self) -> int | None:
         try:

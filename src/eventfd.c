@@ -66,11 +66,27 @@ static int polls(struct pollfd *polled, int count, long long nanoseconds)
     return ppoll(polled, count, nanoseconds < 0 ? NULL : &limit, NULL);
 }
 
+/* What was taken of an eventfd, and when, in seconds since the epoch. */
+struct pycgroup_taken {
+    long long signals;
+    double time;
+};
+
+static void note(struct pycgroup_taken *taken, uint64_t signals)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    taken->signals += (long long)signals;
+    taken->time = (double)now.tv_sec + (double)now.tv_nsec / BILLION;
+}
+
 /* Wait for so many nanoseconds, below 0 for ever, and return how often the eventfd was signalled: 0 if the time is
    over, or somebody's signal came. It is negative where the watched file may be gone, with its group: such a file
    polls as an error, and of one that is not kept open (-1) nobody can tell. The kernel signals the removal too, a
-   moment later, which this call waits for where there is nothing else to take. */
-static long long pycgroup_wait(int event, int watched, long long nanoseconds)
+   moment later, which this call waits for where there is nothing else to take. Otherwise it is noted in `taken`, if
+   there is such. */
+static long long pycgroup_wait(int event, int watched, struct pycgroup_taken *taken, long long nanoseconds)
 {
     struct pollfd polled[] = {{event, POLLIN, 0}, {watched, 0, 0}};
     uint64_t signals = 0;
@@ -80,5 +96,7 @@ static long long pycgroup_wait(int event, int watched, long long nanoseconds)
         is_ready = polls(polled, 1, nanoseconds < 0 || nanoseconds > REMOVAL ? REMOVAL : nanoseconds);
     if (is_ready > 0 && read(event, &signals, sizeof signals) < 0)
         signals = 0;
+    if (taken && signals && !is_gone && watched >= 0)
+        note(taken, signals);
     return is_gone || watched < 0 ? -(long long)signals : (long long)signals;
 }
