@@ -15,7 +15,7 @@ from .errors import BusyError, CgroupError, ClosedError, GroupRemovedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
-    from typing import Any, Protocol, Self
+    from typing import Any, ClassVar, Protocol, Self
 
     from ._aio import Feed
     from ._signals import Signal
@@ -55,6 +55,8 @@ class Watch(Generic[T]):
     """What a signal means: the part of a subscription that differs from kind to kind."""
 
     __slots__ = ("group", "is_closed", "last", "ready", "signal", "taken")
+    #: What its events are.
+    delivers: ClassVar[type] = object
     signal: Signal
 
     def __init__(self, group: str) -> None:
@@ -430,7 +432,7 @@ class Subscription(Generic[T]):
 
     def __repr__(self) -> str:
         state = " closed" if self.closed else " removed" if self._removed else ""
-        return f"<Subscription to {type(self._watch).__name__} of {self.group!r}{state}>"
+        return f"<Subscription[{self._watch.delivers.__name__}] of {self.group!r}{state}>"
 
 
 def _is_gone(error: BaseException) -> bool:

@@ -46,6 +46,7 @@ class OomWatch(Watch[OomEvent]):
     """What both versions have in common: the figures of an event, and whom the kernel killed."""
 
     __slots__ = ("_killed", "_logged", "_owner", "_unnamed")
+    delivers = OomEvent
 
     def __init__(self, group: str, owner: Holder) -> None:
         super().__init__(group)

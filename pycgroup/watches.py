@@ -36,6 +36,7 @@ class ControlWatch(SignalWatch[ControlEvent]):
     """Any control file of v1 that takes event registrations."""
 
     __slots__ = ("_argument", "_file")
+    delivers = ControlEvent
 
     def __init__(self, group: str, file: str, argument: str) -> None:
         super().__init__(group)
@@ -64,6 +65,7 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
 
     signal: EventFd
     __slots__ = ("_above", "_crossings", "_threshold")
+    delivers = ThresholdEvent
 
     def __init__(self, group: str, threshold: int) -> None:
         super().__init__(group)
@@ -111,6 +113,7 @@ class PressureWatch(SignalWatch[PressureEvent]):
     """`memory.pressure_level` of v1."""
 
     __slots__ = ("_level", "_mode")
+    delivers = PressureEvent
 
     def __init__(self, group: str, level: str, mode: str) -> None:
         super().__init__(group)
@@ -125,6 +128,7 @@ class StallWatch(Watch[StallEvent]):
     """A pressure trigger; the file itself says how long tasks have waited in all."""
 
     __slots__ = ("_kind", "_looked", "_seen", "_stall", "_total", "_window")
+    delivers = StallEvent
 
     def __init__(self, group: str, kind: Literal["some", "full"], stall: int, window: int) -> None:
         super().__init__(group)
@@ -155,6 +159,7 @@ class PopulatedWatch(Watch[PopulatedEvent]):
     """`cgroup.events` of v2, which also tells of freezing: only what `populated` does counts."""
 
     __slots__ = ("_populated",)
+    delivers = PopulatedEvent
 
     def __init__(self, group: str) -> None:
         super().__init__(group)
@@ -178,6 +183,7 @@ class CounterWatch(Watch[CounterEvent]):
     """`memory.events` of v2, or those of its counters that are asked for."""
 
     __slots__ = ("_counts", "_names")
+    delivers = CounterEvent
 
     def __init__(self, group: str, names: Collection[str]) -> None:
         super().__init__(group)

@@ -102,7 +102,16 @@ def test_close_wakes_the_waiter(events: Subscription[OomEvent], timeout: float |
     events.close()
     assert events.closed
     assert open_files() < before
-    assert "closed" in repr(events)
+    assert repr(events) == f"<Subscription[OomEvent] of {events.group!r} closed>"
+
+
+def test_an_observer_says_what_it_serves(memory: MEMORY) -> None:
+    with Observer() as observer:
+        watching = observer.watch(memory.oom_events(), print)
+        assert repr(observer) == "<Observer of 1 subscriptions>"
+        assert repr(watching) == f"<Watching of {memory.group_name!r}, calls {print!r}>"
+        watching.close()
+        assert "closed" in repr(watching)
 
 
 def test_close_ends_an_iteration(events: Subscription[OomEvent]) -> None:
