@@ -109,7 +109,8 @@ def error(
     kind = _kind(number, directory, setting, cause.filename)
     said = f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
     if kind is GroupNotFoundError:
-        said, hint = "the group does not exist", hint or "create() makes it"
+        said = "the group does not exist"
+        hint = hint if hint and setting is None else "create() makes it"
     elif kind is UnsupportedSettingError:
         said = "the group has no such file"
     hint = hint or _REMEDIES.get(number, "")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""libcgroup: text and numbers in and out, every call checked, no cdata outlives the function that made it.
+"""libcgroup: text and numbers in and out, every call checked; of cdata only new_record() outlives its function.
 
 Groups are not made with it, nor values set: base.py says why. This is the only importer of the compiled module
 `_libcgroup`, and imports it on first use.
@@ -143,16 +143,16 @@ def register(prefix: str, file: str, argument: str) -> tuple[int, int]:
     return answer & 0xFFFFFFFF, answer >> 32
 
 
-def taken() -> Any:
-    """Return a record in which waiting() notes `signals` and `time`."""
+def new_record() -> Any:
+    """Return a record in which waiting() notes what it takes: `signals`, and the `time` of the last."""
     return _load().ffi.new("struct pycgroup_taken *")
 
 
-def waiting(event: int, watched: int, taken: object = None) -> Callable[[int], int]:
+def waiting(event: int, watched: int, record: object = None) -> Callable[[int], int]:
     """Return what waits for an eventfd, so many nanoseconds, and returns how often it was signalled; see eventfd.c."""
     loaded = _load()
-    record = loaded.ffi.NULL if taken is None else taken
-    wait: Callable[[int], int] = partial(loaded.lib.pycgroup_wait, event, watched, record)
+    noted = loaded.ffi.NULL if record is None else record
+    wait: Callable[[int], int] = partial(loaded.lib.pycgroup_wait, event, watched, noted)
     return wait
 
 

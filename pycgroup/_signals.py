@@ -40,7 +40,8 @@ class Signal:
     __slots__ = ("_name", "_prefix", "file")
 
     def __init__(self, prefix: str, name: str) -> None:
-        #: The group's directory with a slash, and the watched file's name: thousands have the same, and none a path.
+        #: The group's directory with a slash, and the watched file's name: strings that others hold, where a path would
+        #: be one more for each of thousands.
         self._prefix = prefix
         self._name = name
         #: The descriptor of the watched file, or -1 where it is not kept.
@@ -50,11 +51,11 @@ class Signal:
         """Return a descriptor that polls readable when there is something to take."""
         raise NotImplementedError
 
-    def waiter(self, taken: object = None) -> Callable[[int], int]:
+    def waiter(self, record: object = None) -> Callable[[int], int]:
         """Return what waits for so many nanoseconds, below 0 for ever, and returns how often it was signalled.
 
         0 means that the time is over, or that a signal handler has to run. A number below 0 stands for as many signals,
-        after which the group may be gone: text() tells. One above 0 is noted in the record `taken`, if there is one.
+        after which the group may be gone: text() tells. One above 0 is also noted in the record, if one is given.
         """
         raise NotImplementedError
 
@@ -110,8 +111,8 @@ class EventFd(Signal):
     def fileno(self) -> int:
         return self._descriptor
 
-    def waiter(self, taken: object = None) -> Callable[[int], int]:
-        return _native.waiting(self._descriptor, self.file, taken)  # in C to the end
+    def waiter(self, record: object = None) -> Callable[[int], int]:
+        return _native.waiting(self._descriptor, self.file, record)  # in C to the end
 
     def wake(self) -> None:
         os.eventfd_write(self._descriptor, 1)
@@ -199,7 +200,7 @@ class Changes(Signal):
     def fileno(self) -> int:
         return self._epoll.fileno()
 
-    def waiter(self, taken: object = None) -> Callable[[int], int]:  # noqa: ARG002  # v1 alone counts signals
+    def waiter(self, record: object = None) -> Callable[[int], int]:  # noqa: ARG002  # v1 alone counts signals
         return self._wait
 
     def _wait(self, nanoseconds: int) -> int:
@@ -241,10 +242,10 @@ class Stall(Changes):
         self._is_shared = True
         return super().fileno()
 
-    def waiter(self, taken: object = None) -> Callable[[int], int]:
+    def waiter(self, record: object = None) -> Callable[[int], int]:
         # The kernel forgets a trigger when it is polled, be it from outside through the epoll descriptor.
         self._perhaps = self._is_shared
-        return super().waiter(taken)
+        return super().waiter(record)
 
     def _wait(self, nanoseconds: int) -> int:
         if not self._perhaps:

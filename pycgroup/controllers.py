@@ -51,13 +51,13 @@ from .freezing import Freezing
 from .hierarchy import CORE
 from .observer import watch
 from .openers import (
-    Stalls,
     control_by_eventfd,
     counters_by_changes,
     oom_by_counters,
     oom_by_eventfd,
     populated_by_changes,
     pressure_by_eventfd,
+    stalls,
     threshold_by_eventfd,
 )
 from .quotas import CPU_PERIOD, CPU_QUOTA, MEMSW, MEMSW_USAGE, SHARES
@@ -87,9 +87,9 @@ if TYPE_CHECKING:
     from .observer import Watching
 
 
-CPU_STALLS = Stalls("cpu.pressure", "stat.nr_throttled")
-IO_STALLS = Stalls("io.pressure", "throttle_io_serviced")
-MEMORY_STALLS = Stalls("memory.pressure", "pressure_events")
+CPU_STALLS = stalls("cpu.pressure", "stat.nr_throttled")
+IO_STALLS = stalls("io.pressure", "throttle_io_serviced")
+MEMORY_STALLS = stalls("memory.pressure", "pressure_events")
 
 
 class Core(Controller):

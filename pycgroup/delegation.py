@@ -49,7 +49,7 @@ def delegated(pid: int | None = None, *, leaf: bool = True, timeout: float = 30.
     calling process, or for process `pid`, and this waits until it is ready, `timeout` seconds at most. `leaf` then puts
     the process into a group named 'leaf' of the subtree, as v2 asks for before other groups there can have controllers;
     so it does in a container, where the subtree is the container's own. Raises UnavailableError that says what to do
-    where there is neither, PermissionDeniedError where systemd refuses.
+    where there is neither, PermissionDeniedError where systemd refuses, NoSuchProcessError, InvalidValueError.
     """
     tree, directory = _present(pid)
     unit = None

@@ -54,7 +54,7 @@ os.register_at_fork(after_in_child=_in_child)
 class Watch(Generic[T]):
     """What a signal means: the part of a subscription that differs from kind to kind."""
 
-    __slots__ = ("group", "is_closed", "last", "ready", "signal", "taken")
+    __slots__ = ("group", "is_closed", "last", "ready", "record", "signal")
     #: What its events are.
     delivers: ClassVar[type] = object
     signal: Signal
@@ -62,22 +62,22 @@ class Watch(Generic[T]):
     def __init__(self, group: str) -> None:
         #: The group's name, for events and messages.
         self.group = group
-        #: Gives the last event that is not complete yet, as long as somebody has it.
+        #: Gives the event that was made last and may not be complete yet, as long as somebody has it.
         self.last: Callable[[], Happening | None] = _nothing
         #: The next event, for the kinds that make it before it comes, so that it is with its reader as soon as can be;
         #: and the record in which its signals are noted.
         self.ready: T | None = None
-        self.taken: Any = None
+        self.record: Any = None
         #: Whether the signal's descriptors are closed, or another process's: they may be other files' by now.
         self.is_closed = False
 
     def start(self, text: str) -> None:
         """Note what the watched file held when the watch began."""
 
-    def prepare(self) -> None:
-        """Do what can be done before the next event comes: complete the last one."""
+    def prepare(self, *, patient: bool) -> None:
+        """Do what can be done before the next event comes: complete the last one, if the kernel may be waited for."""
         last = self.last()
-        if last is not None:
+        if patient and last is not None:
             last.look()
 
     def happened(self, signals: int, text: str | None) -> T | None:
@@ -192,7 +192,7 @@ class Subscription(Generic[T]):
                 return self.poll()
             # After a sleep the caches are cold: what can be looked up before is, and an event may be ready.
             watch = self._watch
-            wait, ready = signal.waiter(watch.taken), watch.ready
+            wait, ready = signal.waiter(watch.record), watch.ready
             deadline = None if left < 0 else time.monotonic_ns() + left
             while True:
                 began = time.monotonic_ns()
@@ -230,8 +230,12 @@ class Subscription(Generic[T]):
             if self._removed and not self._kept:
                 raise self._removed_error()
             self._waiting = who
-        if patient:
-            self._watch.prepare()
+        watch = self._watch
+        watch.prepare(patient=patient)
+        if watch.ready is not None and watch.record.signals:
+            # It was taken, and a signal handler's exception came between that and its reader.
+            event, watch.ready = watch.ready, None
+            self.keep_event(event)
         return signal
 
     def leave(self, who: object) -> None:
@@ -266,8 +270,8 @@ class Subscription(Generic[T]):
         if self._closed or signal is None:
             raise self._closed_error()
         watch, ready = self._watch, self._watch.ready
-        signals = signal.waiter(None if ready is None else watch.taken)(0)
-        if signals > 0 and ready is not None:
+        signals = signal.waiter(None if ready is None else watch.record)(0)
+        if signals > 0 and ready is not None and not self._closed:
             watch.ready = None
             return ready
         return self._meaning(signals, None) if signals else None
@@ -335,6 +339,7 @@ class Subscription(Generic[T]):
             return
         with _guard:
             signal, self._signal = self._signal, None
+        self._watch.ready = None  # it will not come any more
         if signal is None:
             return
         try:

@@ -19,7 +19,7 @@ from .oom import CountedOom, SignalledOom
 from .watches import ControlWatch, CounterWatch, PopulatedWatch, PressureWatch, StallWatch, ThresholdWatch
 
 if TYPE_CHECKING:
-    from typing import Any, Literal
+    from typing import Any, Literal, Protocol
 
     from .errors import CgroupError
     from .events import Watch
@@ -33,6 +33,20 @@ if TYPE_CHECKING:
         ThresholdEvent,
     )
     from .settings import Holder
+
+    class StallEvents(Protocol):
+        """What stalls() returns."""
+
+        def __call__(
+            self,
+            group: Holder,
+            /,
+            *,
+            some: str | float | None = ...,
+            full: str | float | None = ...,
+            window: str | float = ...,
+        ) -> Subscription[StallEvent]: ...
+
 
 _HINTS = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
@@ -159,20 +173,13 @@ def populated_by_changes(group: Holder) -> Subscription[PopulatedEvent]:
     return _by_changes(group, "cgroup.events", PopulatedWatch(group._path))
 
 
-class Stalls:
-    """What opens a pressure file, `memory.pressure` and the like, of which only v2 groups have one.
+def stalls(file: str, nearest: str) -> StallEvents:
+    """Return what opens a pressure file, `memory.pressure` and the like, of which only v2 groups have one.
 
     On a hybrid host that is the v2 group of the same name, which counts the processes that are in that.
     """
 
-    __slots__ = ("_file", "_nearest")
-
-    def __init__(self, file: str, nearest: str) -> None:
-        self._file = file
-        self._nearest = nearest
-
-    def __call__(
-        self,
+    def stall_events(
         group: Holder,
         *,
         some: str | float | None = None,
@@ -190,32 +197,33 @@ class Stalls:
         kind: Literal["some", "full"] = "some" if full is None else "full"
         stall, within = (_microseconds(group, each) for each in (some if full is None else full, window))
         trigger = f"{kind} {stall} {within}"
-        prefix = self._prefix(group)
+        prefix = _unified(group, file)
+        if not prefix:
+            message = f"{group._label()}.stall_events: cgroup v1 has no {file}, and no v2 group of that name has one"
+            raise UnsupportedSettingError(f"{message}; the nearest: {nearest}", setting=file)
         watch = StallWatch(group._path, kind, stall, within)
         try:
-            signal = Stall(prefix, self._file, trigger)
+            signal = Stall(prefix, file, trigger)
         except OSError as cause:
-            raise _failed(group, cause, self._file, trigger, _STALL_HINT) from cause
+            raise _failed(group, cause, file, trigger, _STALL_HINT) from cause
         return Subscription(signal, watch)
 
-    def _prefix(self, group: Holder) -> str:
-        own = group._place.hierarchy
-        try:
-            tree, _ = here().serving(None, CORE)
-        except UnavailableError as cause:
-            raise self._unsupported(group) from cause
-        path = group._path
-        if not group.group_name.startswith("/"):
-            # What is delegated to this process may be elsewhere in the other hierarchy.
-            path = base(tree) + path.removeprefix(base(own))
-        directory = tree.directory(path)
-        if tree is not own and not os.path.exists(f"{directory}/{self._file}"):
-            raise self._unsupported(group)
-        return f"{directory}/"
+    return stall_events
 
-    def _unsupported(self, group: Holder) -> UnsupportedSettingError:
-        message = f"{group._label()}.stall_events: cgroup v1 has no {self._file}, and no v2 group of that name has one"
-        return UnsupportedSettingError(f"{message}; the nearest: {self._nearest}", setting=self._file)
+
+def _unified(group: Holder, file: str) -> str:
+    """Return the directory, with a slash, of the v2 group of the same name, '' where there is none with that file."""
+    own = group._place.hierarchy
+    try:
+        tree, _ = here().serving(None, CORE)
+    except UnavailableError:
+        return ""
+    path = group._path
+    if not group.group_name.startswith("/"):
+        # What is delegated to this process may be elsewhere in the other hierarchy.
+        path = base(tree) + path.removeprefix(base(own))
+    directory = tree.directory(path)
+    return f"{directory}/" if tree is own or os.path.exists(f"{directory}/{file}") else ""
 
 
 def _microseconds(group: Holder, value: Any) -> int:

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from .settings import Holder
 
 
-# types.FunctionType and MethodType: importing `types` takes as long as several modules of pycgroup.
-_Function: Any = type(lambda: None)
-
-
 class EventSource(Generic[P, T]):
     """What a class of groups can be watched for, on each version: a method that returns a Subscription."""
 
@@ -44,10 +40,9 @@ class EventSource(Generic[P, T]):
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
-        for column in self.columns:
-            # What Python says of wrong arguments is to name what the caller has called.
-            if isinstance(column, _Function):
-                column.__qualname__ = f"{owner.__name__}.{name}"
+        for column in filter(None, self.columns):
+            # What Python says of wrong arguments, and help(), are to name what the caller has called.
+            column.__name__ = column.__qualname__ = name
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -73,4 +68,5 @@ class EventSource(Generic[P, T]):
         return UnsupportedSettingError(f"{message}; the nearest: {self.nearest}", setting=self.name)
 
 
+# types.MethodType: importing `types` takes as long as several modules of pycgroup.
 _Method: Any = type(EventSource().unsupported)

@@ -77,30 +77,32 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
     def start(self, text: str) -> None:
         self._above = int(text) >= self._threshold
 
-    def prepare(self) -> None:
+    def prepare(self, *, patient: bool) -> None:  # noqa: ARG002  # its last event takes no waiting
         if self.ready is not None:
             return
-        super().prepare()
-        if self.taken is not None:
-            self._crossings += self.taken.signals
-        self.taken = _native.taken()
-        self.ready = ThresholdEvent.later(self._found, self.taken)
-        self.last = ref(self.ready)
+        super().prepare(patient=True)  # before another crossing comes
+        record = _native.new_record()
+        event = ThresholdEvent.later(self._found, record)
+        last = ref(event)
+        # Nothing is called from here on, so that no signal handler's exception leaves half of it done.
+        if self.record is not None:
+            self._crossings += self.record.signals
+        self.record, self.last, self.ready = record, last, event
 
     def happened(self, signals: int, _text: str | None) -> ThresholdEvent | None:
-        self.prepare()
-        self.taken.signals += signals
-        self.taken.time = time()
+        self.prepare(patient=True)
+        self.record.signals += signals
+        self.record.time = time()
         event, self.ready = self.ready, None
         return event
 
-    def _found(self, taken: Any) -> dict[str, Any]:
+    def _found(self, record: Any) -> dict[str, Any]:
         usage = self._usage()
-        odd = (self._crossings + taken.signals) % 2 == 1
+        odd = (self._crossings + record.signals) % 2 == 1
         if usage is not None and not self.signal.pending():
             self._above = (usage >= self._threshold) ^ odd
-        known = {"group": self.group, "time": taken.time, "threshold": self._threshold, "usage": usage}
-        return known | {"above": self._above ^ odd, "crossings": taken.signals}
+        known = {"group": self.group, "time": record.time, "threshold": self._threshold, "usage": usage}
+        return known | {"above": self._above ^ odd, "crossings": record.signals}
 
     def _usage(self) -> int | None:
         try:

@@ -84,8 +84,8 @@ static void note(struct pycgroup_taken *taken, uint64_t signals)
 /* Wait for so many nanoseconds, below 0 for ever, and return how often the eventfd was signalled: 0 if the time is
    over, or somebody's signal came. It is negative where the watched file may be gone, with its group: such a file
    polls as an error, and of one that is not kept open (-1) nobody can tell. The kernel signals the removal too, a
-   moment later, which this call waits for where there is nothing else to take. Otherwise it is noted in `taken`, if
-   there is such. */
+   moment later, which this call waits for where there is nothing else to take. A positive number is also added to
+   `taken`, unless that is NULL. */
 static long long pycgroup_wait(int event, int watched, struct pycgroup_taken *taken, long long nanoseconds)
 {
     struct pollfd polled[] = {{event, POLLIN, 0}, {watched, 0, 0}};

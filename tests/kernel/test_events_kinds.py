@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pydoc
 import resource
 import select
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import pytest
 from pycgroup import (
     BusyError,
     Cgroup,
+    ClosedError,
     GroupNotFoundError,
     GroupRemovedError,
     InvalidNameError,
@@ -29,6 +31,7 @@ from pycgroup.sources import EventSource
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
 from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, let_go
+from tests.support.interrupts import interrupted
 from tests.support.unified import UNIFIED
 
 Unique = Callable[..., str]
@@ -117,6 +120,62 @@ def test_crossings_that_nobody_took_are_counted(memory: MEMORY, hog: Hogs) -> No
 
 
 @v1
+@pytest.mark.parametrize("timeout", [0, PATIENCE])
+def test_directions_that_are_looked_at_later(memory: MEMORY, timeout: float) -> None:
+    with memory.threshold_events("2M") as events:
+        with holding(memory.path, 8 * MIB) as task:
+            held(task)
+            up = events.wait(timeout)
+            let_go(task)
+        down = events.wait(timeout)
+        assert up is not None
+        assert down is not None
+        assert (up.above, down.above) == (True, False)
+        assert up.time < down.time
+
+
+@v1
+def test_crossings_taken_for_who_was_interrupted_are_left_to_the_next(memory: MEMORY, hog: Hogs) -> None:
+    with memory.threshold_events("2M") as events:
+        assert events.wait(0) is None
+        assert hog.take(memory.path, 8 * MIB) == 0
+        taken = events._signal.waiter(events._watch.record)(0)  # type: ignore[union-attr]  # and then Ctrl-C
+        event, another = events.wait(PATIENCE), events.wait(0)
+        assert event is not None
+        assert event.crossings == taken
+        assert another is None
+
+
+@v1
+@pytest.mark.parametrize("function", ["new_record", "later"])
+def test_an_interrupt_before_the_wait_loses_no_crossing(memory: MEMORY, hog: Hogs, function: str) -> None:
+    with memory.threshold_events("2M") as events, memory.event("memory.usage_in_bytes", "2M") as same:
+        total = signals = 0
+        for _ in range(3):
+            assert hog.take(memory.path, 8 * MIB) == 0
+            with pytest.raises(InterruptedError), interrupted(function, interrupt):
+                events.wait(PATIENCE)
+            event, other = events.wait(PATIENCE), same.wait(PATIENCE)
+            assert event is not None
+            assert other is not None
+            total, signals = total + event.crossings, signals + other.signals
+            assert event.above is (signals % 2 == 1)
+            assert total == signals
+
+
+def interrupt() -> None:
+    raise InterruptedError
+
+
+@v1
+def test_a_close_in_the_middle_is_no_crossing(memory: MEMORY) -> None:
+    events = memory.threshold_events("2M")
+    assert events.wait(0.001) is None
+    with pytest.raises(ClosedError), interrupted("waiter", events.close):
+        events.wait(0)
+
+
+@v1
 @needs("memory.memsw.usage_in_bytes")
 def test_memory_and_swap_together(memory: MEMORY, hog: Hogs) -> None:
     with memory.threshold_events("2M", memsw=True) as events:
@@ -133,7 +192,7 @@ def test_thresholds_that_are_refused(memory: MEMORY, threshold: object) -> None:
 
 @v1
 def test_wrong_arguments_are_said_of_what_was_called(memory: MEMORY) -> None:
-    with pytest.raises(TypeError, match=r"^MEMORY\.threshold_events\(\) missing .* 'threshold'"):
+    with pytest.raises(TypeError, match=r"^threshold_events\(\) missing .* 'threshold'"):
         memory.threshold_events()  # type: ignore[call-arg]
 
 
@@ -433,7 +492,9 @@ def test_every_class_declares_what_it_can_be_watched_for() -> None:
 
 
 @needs("memory")
-def test_a_method_of_events_has_help(memory: MEMORY) -> None:
+def test_methods_of_events_have_help(memory: MEMORY) -> None:
+    for name in ("oom_events", "event" if memory.version == 1 else "populated_events", "stall_events"):
+        assert f"{name}(" in pydoc.plain(pydoc.render_doc(getattr(memory, name)))
     assert "running out of memory" in (memory.oom_events.__doc__ or "")
     assert str(signature(memory.oom_events)).startswith("()")
     assert oracle.exists("memory", memory.group_name)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pycgroup import Cgroup, UnsupportedSettingError
+from pycgroup import Cgroup, GroupNotFoundError, UnsupportedSettingError
 from tests.support import oracle
 from tests.support.capabilities import needs
 from tests.support.declared import CLASSES, Declared, every
@@ -120,6 +120,14 @@ def test_what_cannot_be_assigned_or_deleted(unique: Unique) -> None:
         with pytest.raises(AttributeError, match="limit_in_bytes: a control file cannot be deleted"):
             del memory.limit_in_bytes
         assert memory.limit_in_bytes == 64 << 20
+
+
+@needs("memory", version=1)
+def test_what_a_missing_group_needs_is_to_be_made(unique: Unique) -> None:
+    with pytest.raises(GroupNotFoundError, match=r"the group does not exist; create\(\) makes it"):
+        _ = Cgroup.MEMORY(unique("memory")).numa_stat
+    with pytest.raises(GroupNotFoundError, match=r"cannot delete it: the group does not exist; exists\(\) asks"):
+        Cgroup.MEMORY(unique("memory")).delete()
 
 
 @needs("memory", version=1)

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+"""Come between two steps of the library, as a signal handler may."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def interrupted(function: str, handler: Callable[[], object]) -> Iterator[None]:
+    """Run a handler, which may raise, in this thread as soon as a function of that name is entered, once."""
+    before = sys.gettrace()
+
+    def entered(frame: FrameType, _event: str, _argument: object) -> None:
+        if frame.f_code.co_name == function:
+            sys.settrace(before)
+            handler()
+
+    sys.settrace(entered)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
