@@ -81,13 +81,15 @@ class Report(NamedTuple):
 def examine() -> Report:
     """Look at this host, and try in a scratch group what a group can do. Nothing is left behind."""
     host = here(again=True)
-    findings = [_tried(ability, attempt, host) for ability, attempt in ABILITIES.items()]
+    # First what is only looked up: Python before 3.11.4 leaks a pipe with each process that cannot be started.
+    sat = seats()
     try:
         libcgroup = ".".join(map(str, _native.library_version()))
     except UnavailableError as error:
         libcgroup = str(error)
     systemd = os.path.isdir("/run/systemd/system")
-    return Report(mode(host), os.uname().release, os.geteuid(), systemd, libcgroup, seats(), findings)
+    findings = [_tried(ability, attempt, host) for ability, attempt in ABILITIES.items()]
+    return Report(mode(host), os.uname().release, os.geteuid(), systemd, libcgroup, sat, findings)
 
 
 _MODES = {(): "none", (1,): "v1", (2,): "v2", (1, 2): "mixed"}
