@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 import selectors
@@ -19,6 +18,7 @@ from pycgroup import Cgroup, GroupRemovedError
 from pycgroup.observer import Observer
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
+from tests.support.held import open_files, resident
 from tests.support.hogs import PATIENCE, bound, hogs
 
 if TYPE_CHECKING:
@@ -29,19 +29,6 @@ if TYPE_CHECKING:
 pytestmark = needs("memory")
 Unique = Callable[..., str]
 OTHER_FILES = 200  # that the test run itself has open
-
-
-def open_files() -> int:
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
-
-
-def resident() -> int:
-    """Return the bytes of this process in memory, without those that are a file's."""
-    gc.collect()
-    with open("/proc/self/statm") as file:
-        _, resident, of_files, *_ = map(int, file.read().split())
-    return (resident - of_files) * resource.getpagesize()
 
 
 @contextmanager
@@ -215,7 +202,7 @@ def test_a_storm_of_60_kills_over_20_groups(unique: Unique) -> None:
 CYCLES = """
 import sys
 from pycgroup import Cgroup
-from tests.kernel.test_events_scale import open_files, resident
+from tests.support.held import open_files, resident
 name, count = sys.argv[1], int(sys.argv[2])
 with Cgroup.MEMORY(name) as memory:
     for _ in range(1000):

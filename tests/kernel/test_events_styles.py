@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import queue
 import select
@@ -20,6 +19,7 @@ from pycgroup import BusyError, Cgroup, ClosedError, GroupRemovedError
 from pycgroup.observer import Observer
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
+from tests.support.held import open_files
 from tests.support.hogs import PATIENCE, Hogs, bound, next_kill, no_kill_is_left, until_waiting
 
 if TYPE_CHECKING:
@@ -42,11 +42,6 @@ def memory(unique: Unique) -> Iterator[MEMORY]:
 def events(memory: MEMORY) -> Iterator[Subscription[OomEvent]]:
     with memory.oom_events() as subscription:
         yield subscription
-
-
-def open_files() -> int:
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
 
 
 def observers() -> int:

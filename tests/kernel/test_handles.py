@@ -25,14 +25,12 @@ def test_a_handle_does_not_own_its_group(made: str) -> None:
 
 
 USE = """
-import gc, os, sys
+import sys
 from pycgroup import Cgroup, CgroupError
+from tests.support.held import open_files, resident
 
 def figures():
-    gc.collect()
-    with open("/proc/self/statm") as file:
-        _, resident, of_files, *_ = map(int, file.read().split())
-    return len(os.listdir("/proc/self/fd")), (resident - of_files) * os.sysconf("SC_PAGE_SIZE")
+    return open_files(), resident()
 
 def refused():
     try:

@@ -20,6 +20,7 @@ COMMON = """
 import os, sys, threading, time, traceback
 from errno import EBUSY, EEXIST, ENODEV, ENOENT
 from pycgroup import Cgroup, CgroupError, GroupExistsError, GroupNotFoundError, InvalidValueError
+from tests.support.held import open_files, resident
 
 top = sys.argv[1]
 errors = []
@@ -83,13 +84,6 @@ def lives(number):
     while time.monotonic() < deadline:
         life(f"{top}/thread-{number}")
         cycles[number] += 1
-
-def open_files():
-    return len(os.listdir("/proc/self/fd"))
-
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 life(f"{top}/first")
 before = open_files()
