@@ -30,7 +30,8 @@ _DELETED = 0x200  # IN_DELETE
 _OVERFLOW = 0x4000  # IN_Q_OVERFLOW: some were lost
 _IGNORED = 0x8000  # IN_IGNORED: a watch is gone, as its directory is
 _HEAD = struct.Struct("iIII")
-_CHUNK = 65536
+# A dozen removals; a larger buffer, made anew for each read, leaves holes in the memory.
+_CHUNK = 4096
 
 _lock = _locks.lock()
 
