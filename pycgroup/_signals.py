@@ -96,7 +96,7 @@ class Signal:
 class EventFd(Signal):
     """v1: an eventfd registered in cgroup.event_control. The kernel adds one for each event, and one on removal."""
 
-    __slots__ = ("_descriptor", "_inode")
+    __slots__ = ("_descriptor", "_inode", "_waiter")
 
     def __init__(self, prefix: str, file: str, argument: str) -> None:
         super().__init__(prefix, file)
@@ -112,7 +112,9 @@ class EventFd(Signal):
         return self._descriptor
 
     def waiter(self, record: object = None) -> Callable[[int], int]:
-        return _native.waiting(self._descriptor, self.file, record)  # in C to the end
+        # In C to the end; and kept, so that who has been woken need not take it down first.
+        self._waiter = _native.waiting(self._descriptor, self.file, record)
+        return self._waiter
 
     def wake(self) -> None:
         os.eventfd_write(self._descriptor, 1)
