@@ -118,6 +118,6 @@ def test_throttled_time_is_in_nanoseconds(unique: Unique) -> None:
             while throttled(group.group_name) < 5:
                 select.select([], [], [], 0.01)
             stat, passed = group.stat, time.monotonic() - start
-    # Of a busy loop nine tenths of the time, and less where others take its processor: any other unit is far off.
-    assert 0.005 * passed < stat.throttled_time / 1e9 < passed
+    # Of a busy loop nine tenths of the time; the last period is counted when it ends.
+    assert 0.2 * passed < stat.throttled_time / 1e9 < passed
     assert stat.throttled_usec == stat.throttled_time // 1000
