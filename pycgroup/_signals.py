@@ -47,6 +47,10 @@ class Signal:
         #: The descriptor of the watched file, or -1 where it is not kept.
         self.file = -1
 
+    @property
+    def _path(self) -> str:
+        return self._prefix + self._name
+
     def fileno(self) -> int:
         """Return a descriptor that polls readable when there is something to take."""
         raise NotImplementedError
@@ -73,7 +77,7 @@ class Signal:
     def is_gone(self) -> bool:
         """Return whether the group is gone, and what is at its path is another; without reading the file."""
         try:
-            return os.stat(self._prefix + self._name).st_ino != self._number()
+            return os.stat(self._path).st_ino != self._number()
         except FileNotFoundError:
             return True
 
@@ -148,7 +152,7 @@ class EventFd(Signal):
         if self.is_gone():
             raise _gone()
         try:
-            file = os.open(self._prefix + self._name, _READ)
+            file = os.open(self._path, _READ)
         except FileNotFoundError as cause:
             raise _gone() from cause
         try:
@@ -181,13 +185,12 @@ class Changes(Signal):
         import select
 
         super().__init__(prefix, file)
-
         always_readable()  # while there is a descriptor to be had: waking takes none then
         self._epoll: select.epoll = select.epoll()
         #: Who wakes it when the group is removed; a trigger does so itself.
         self._woken: Removals | None = None
         try:
-            self.file = os.open(prefix + file, self._FLAGS)
+            self.file = os.open(self._path, self._FLAGS)
             if trigger:
                 # Before it is registered: epoll waits for what the file has then.
                 os.write(self.file, trigger)
