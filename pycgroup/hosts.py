@@ -12,7 +12,7 @@ import os
 from . import _kernfs, subtrees
 from .errors import InvalidValueError, NoSuchProcessError, UnavailableError
 from .hierarchy import V1, V2, Hierarchy
-from .mountinfo import controllers, known, memberships, mounts
+from .mountinfo import controllers, disabled, known, memberships, mounts
 
 
 class Host:
@@ -66,12 +66,18 @@ class Host:
         if not self.hierarchies:
             return f"no cgroup hierarchy is mounted ({name}); as root: mount -t cgroup2 none /sys/fs/cgroup"
         on_v1, enabled = self.known.get(name or "", (False, True))
-        if not enabled:
-            return f"the kernel's command line disables {name} (cgroup_disable={name}): boot with cgroup_enable={name}"
+        # Since Linux 6.12 what is disabled is left out of /proc/cgroups where v1's part of it was not built.
+        if not enabled or name in disabled(_text(f"{self.root}/proc/cmdline")):
+            return (
+                f"the kernel's command line disables {name}: boot without cgroup_disable={name}, or on a Raspberry Pi, "
+                f"whose firmware adds that, with cgroup_enable={name}"
+            )
         on_v2 = v2 is not None and not on_v1 and any(isinstance(tree, V2) for tree in self.hierarchies)
         if name in self.known and v1 is not None and not on_v2:
             mount = f"mkdir -p /sys/fs/cgroup/{v1} && mount -t cgroup -o {v1} {v1} /sys/fs/cgroup/{v1}"
             return f"the controller {v1} is mounted nowhere on this host; as root: {mount}"
+        if not self.known:
+            return f"this host offers no controller {name} here; what its kernel has is not seen, without /proc/cgroups"
         if v2 is None:
             return f"the controller {v1} exists on cgroup v1 only, and this kernel does not offer it"
         return f"this host offers no controller {name}: the kernel lacks it, or it is not delegated to this cgroup"

@@ -64,6 +64,12 @@ def known(text: str) -> dict[str, tuple[bool, bool]]:
     return {row[0]: (row[1] != "0", row[3] != "0") for row in rows}
 
 
+def disabled(command_line: str) -> frozenset[str]:
+    """Return the controllers that a kernel's command line, as /proc/cmdline has it, disables."""
+    lists = (word.partition("=") for word in command_line.split())
+    return frozenset(name for key, _, names in lists if key == "cgroup_disable" for name in names.split(","))
+
+
 def _lines(text: str) -> list[str]:
     """Return the lines as the kernel ends them: in names it leaves what else Unicode takes for the end of a line."""
     return text.removesuffix("\n").split("\n") if text else []

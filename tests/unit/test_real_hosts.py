@@ -16,16 +16,18 @@ from pycgroup.mountinfo import mounts
 HOSTS = Path(__file__).parent / "hosts"
 NAMES = sorted(path.name for path in HOSTS.iterdir())
 DOCKER = "3f4e1c0b9a7d2d6c5e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d"
+A_USERS_APP = "/user.slice/user-1000.slice/user@1000.service/app.slice"
+DEBIAN_12_SCOPE = f"{A_USERS_APP}/run-r6926feef0d414d66b251c4d9f7e080a2.scope/leaf"
 UBUNTU_APP = "/user.slice/user-1000.slice/user@1000.service/app.slice/app-org.gnome.Terminal.slice"
 
 CG = "/sys/fs/cgroup"
 ROW = tuple[str, str, int, str, str | None]
 # host, controller as v1 calls it, version, mount point, directory below it that the process is in (None: not shown)
 WHERE: list[ROW] = [
-    ("debian-12", "memory", 2, CG, "/user.slice/user-1000.slice/session-2.scope"),
-    ("debian-12", "cpuacct", 2, CG, "/user.slice/user-1000.slice/session-2.scope"),
-    ("debian-12", "blkio", 2, CG, "/user.slice/user-1000.slice/session-2.scope"),
-    ("debian-13", "pids", 2, CG, "/user.slice/user-1000.slice/user@1000.service/app.slice/run-p1201-i1501.scope"),
+    ("debian-12", "memory", 2, CG, DEBIAN_12_SCOPE),
+    ("debian-12", "cpuacct", 2, CG, DEBIAN_12_SCOPE),
+    ("debian-12", "blkio", 2, CG, DEBIAN_12_SCOPE),
+    ("debian-13", "pids", 2, CG, f"{A_USERS_APP}/run-p216-i516.scope/leaf"),
     (
         "ubuntu-24.04",
         "cpu",
@@ -57,6 +59,7 @@ WHERE: list[ROW] = [
     ("kubernetes-v2", "memory", 2, CG, ""),
     ("wsl2", "cpu", 1, f"{CG}/cpu", ""),
     ("wsl2", "net_prio", 1, f"{CG}/net_prio", ""),
+    ("wsl2", "misc", 1, f"{CG}/misc", ""),
     ("wsl2-systemd", "memory", 2, CG, "/init.scope"),
     ("namespace", "memory", 2, CG, None),
     ("namespace-mounted", "memory", 2, CG, "/job"),
@@ -70,11 +73,14 @@ WHERE: list[ROW] = [
 # host, controller, what is said of it
 MISSING = [
     ("raspberry-pi", "memory", "cgroup_enable=memory"),
+    ("raspberry-pi-6.12", "memory", "cgroup_enable=memory"),
+    ("hidden-proc", "net_cls", "not seen, without /proc/cgroups"),
     ("no-cgroups", "memory", "no cgroup hierarchy is mounted"),
     ("no-kernel-support", "memory", "no cgroup hierarchy is mounted"),
     ("debian-12", "net_cls", "mount -t cgroup -o net_cls"),
     ("debian-12", "devices", "mount -t cgroup -o devices"),
-    ("fedora-42", "net_cls", "cgroup v1 only"),
+    ("fedora-42", "net_cls", "mount -t cgroup -o net_cls"),
+    ("covered", "net_cls", "cgroup v1 only"),
     ("kubernetes-v2", "rdma", "not delegated to this cgroup"),
     ("namespace-mounted", "cpuset", "not delegated to this cgroup"),
     ("alpine-3.20", "rdma", "the kernel lacks it"),
