@@ -114,6 +114,8 @@ def _seat(cls: type[Controller]) -> Seat:
         return Seat(cls.__name__, None, None, writable=False, why=str(error))
     directory = tree.path + base(tree)
     why = "" if os.access(directory, os.W_OK) else "not writable for this user"
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        why = "mounted read-only"
     if not tree.offers(directory, name):
         why = "not delegated to this process"
     return Seat(cls.__name__, tree.version, directory, writable=not why, why=why)
@@ -134,9 +136,8 @@ def scratch(cls: type[Controller]) -> Iterator[Any]:
 
     After SIGKILL reap() finds it.
     """
-    group = cls(owners.unique_name())
+    group = cls(owners.unique_name()).create()
     try:
-        group.create()
         yield group
     finally:
         with suppress(GroupNotFoundError):

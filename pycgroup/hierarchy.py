@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 CORE = "cgroup"
 # On v2 this controller needs no enabling and is not listed.
 _IMPLICIT = frozenset({CORE, "perf_event"})
+# Those that a group with processes takes: it becomes the head of a threaded subtree then, and its new children are
+# of no use until they are made threaded, too.
+_THREADED = frozenset({"cpu", "cpuset", "pids"})
 _WHY_NOT = {
     errno.EBUSY: "it holds the processes {pids}, and a v2 group with processes has no children with controllers: "
     "move them into a child group of their own first",
@@ -195,6 +198,7 @@ class V2(Hierarchy):
     def _request(self, parent: str, controller: str) -> None:
         file = f"{parent}/cgroup.subtree_control"
         try:
+            _keep_domain(parent, controller)
             _kernfs.write(file, f"+{controller}")
         except OSError as cause:
             # What is above a delegated subtree is not the user's to write, nor need it be.
@@ -210,6 +214,14 @@ class V2(Hierarchy):
         if controller in _IMPLICIT:
             return os.path.isdir(directory)
         return controller in _words(f"{directory}/cgroup.controllers")
+
+
+def _keep_domain(parent: str, controller: str) -> None:
+    """Raise OSError as the kernel does for other controllers where a group with processes would become threaded."""
+    if controller in _THREADED and controller not in _words(f"{parent}/cgroup.subtree_control"):
+        is_domain = _words(f"{parent}/cgroup.type") == ["domain"]  # the root of the whole tree has no type
+        if is_domain and _words(f"{parent}/cgroup.procs"):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
 
 def _words(file: str) -> list[str]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _REFUSED = {
     errno.EBUSY: "a v2 group whose children have controllers takes no processes: attach to one of its children",
     errno.EINVAL: "a real-time process needs rt_runtime_us in a v1 cpu group, and a kernel thread cannot be moved",
-    errno.EOPNOTSUPP: "a threaded group takes threads of its own domain only",
+    errno.EOPNOTSUPP: "a threaded group takes threads of its own domain only, and one whose cgroup.type is "
+    "'domain invalid', as below a group that became threaded, takes nothing",
 }
 _LAST_PID = 2**31 - 1
 _NO_ID = 2**32 - 1

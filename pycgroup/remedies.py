@@ -19,9 +19,11 @@ _RUNS_SYSTEMD = "/run/systemd/system"
 _MOUNT = "mount -t cgroup2 none /sys/fs/cgroup"
 _SCOPE = "systemd-run {}--scope -p Delegate=yes PROGRAM"
 _LEAF = "mkdir {0}/leaf && xargs -rn1 < {0}/cgroup.procs > {0}/leaf/cgroup.procs"
-_GIVE = "mkdir {0}/user && chown -R {1} {0}/user && echo PID > {0}/user/cgroup.procs"
+_GIVE = "mkdir {0}/NAME && chown -R {1} {0}/NAME && echo PID > {0}/NAME/cgroup.procs"
 _MORE = "systemctl edit user@.service  # [Service] Delegate=cpu cpuset io memory pids"
 _REMOUNT = "mount -o remount,rw {}"
+_PRIVILEGED = "docker run --privileged IMAGE  # from outside; or podman"
+_MAY_MOUNT = 1 << 21  # CAP_SYS_ADMIN
 
 
 def command(error: CgroupError, host: Host) -> str:
@@ -30,7 +32,7 @@ def command(error: CgroupError, host: Host) -> str:
         return _MOUNT
     tree = _tree(error, host)
     if error.errno == EROFS:
-        return _REMOUNT.format(tree.path)
+        return _REMOUNT.format(tree.path) if os.geteuid() or _capabilities() & _MAY_MOUNT else _PRIVILEGED
     if error.errno in (EACCES, EPERM) or _undelegated(error, tree):
         return _permitted(tree)
     if isinstance(error, GroupBusyError) and error.errno == EBUSY:
@@ -55,6 +57,12 @@ def _undelegated(error: CgroupError, tree: Hierarchy) -> bool:
     """Tell whether a controller or a subtree is missing that somebody above has."""
     missing = error.errno == ENOENT and not isinstance(error, UnsupportedSettingError)
     return tree.delegable and (missing or "delegated to this" in str(error))
+
+
+def _capabilities() -> int:
+    """Return what this process may, as the bits of CapEff in /proc/self/status."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
 
 
 def _permitted(tree: Hierarchy) -> str:

@@ -114,6 +114,25 @@ def test_a_host_without_cgroups() -> None:
 
 
 @needs("root")
+@needs("freezer")
+def test_a_host_that_is_mounted_read_only() -> None:
+    """As in a container; what could not be made is not said to be undeletable."""
+    hierarchy = machine.hierarchy_of("freezer")
+    assert hierarchy is not None
+    script = f'mount -o remount,bind,ro {hierarchy.mount}; exec "$@"'
+    status, said = check(prefix=("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"))
+    assert status == 1
+    assert {seat["why"] for seat in said["controllers"] if seat["directory"] == hierarchy.mount} == {
+        "mounted read-only"
+    }
+    for finding in said["findings"]:
+        if finding["ability"] in ("group", "freeze", "kill"):
+            assert not finding["works"]
+            assert "cannot create it: Read-only file system" in finding["why"]
+            assert finding["mend"] == f"mount -o remount,rw {hierarchy.mount}"
+
+
+@needs("root")
 @needs("memory", version=1)
 def test_a_user_to_whom_nothing_is_delegated() -> None:
     _native.library_version()  # loads what that user may not read

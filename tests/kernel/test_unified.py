@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pycgroup import CgroupError, GroupBusyError, GroupExistsError, GroupNotFoundError, InvalidNameError
+from pycgroup import Cgroup, CgroupError, GroupBusyError, GroupExistsError, GroupNotFoundError, InvalidNameError
 from tests.support import machine, processes
 from tests.support.capabilities import needs
 from tests.support.unified import UNIFIED
@@ -78,6 +78,41 @@ def test_processes_go_to_the_callers_group_where_none_may_be_above(name: str) ->
         group.delete()
         mine, its = (machine.read(f"/proc/{pid}/cgroup").rpartition("0::")[2] for pid in ("self", child.pid))
         assert its == mine
+
+
+@needs("pids", version=2)
+def test_a_group_with_processes_is_not_made_threaded(name: str) -> None:
+    """The kernel would take this controller; but the group's new children would be invalid."""
+    above, below = UNIFIED(name).create(), Cgroup.PIDS(f"{name}/below")
+    with processes.idle(above.path) as child:
+        with pytest.raises(GroupBusyError, match=rf"it holds the processes {child.pid}\b.*a child group"):
+            below.create()
+        assert not os.path.exists(below.path)
+        assert machine.read(f"{above.path}/cgroup.type") == "domain\n"
+        assert machine.read(f"{above.path}/cgroup.subtree_control") == "\n"
+        with UNIFIED(f"{name}/leaf") as leaf:
+            leaf.attach(child.pid)
+            with below:
+                below.attach(child.pid)
+                assert machine.read(f"/proc/{child.pid}/cgroup").rstrip().endswith(f"{name}/below")
+                leaf.attach(child.pid)
+
+
+@needs("pids", version=2)
+def test_who_made_a_group_threaded_is_left_to_it(name: str) -> None:
+    above, below = UNIFIED(name).create(), Cgroup.PIDS(f"{name}/below")
+    with processes.idle(above.path) as child:
+        machine.write(f"{above.path}/cgroup.subtree_control", "+cpu")
+        assert machine.read(f"{above.path}/cgroup.type") == "domain threaded\n"
+        below.create()
+        with pytest.raises(CgroupError, match="'domain invalid'"):
+            below.attach(child.pid)
+        below.cgroup_type = "threaded"
+        below.max = 5
+        below.attach_thread(child.pid)
+        assert machine.read(f"{below.path}/cgroup.threads").split() == [str(child.pid)]
+        machine.write(f"{above.path}/cgroup.threads", str(child.pid))
+        below.delete()
 
 
 def test_recursive_delete(name: str) -> None:

@@ -50,7 +50,6 @@ DENIED = error(PermissionDeniedError, errno.EACCES)
     ("name", "failure", "mends"),
     [
         ("no-cgroups", UnavailableError("none"), "mount -t cgroup2 none /sys/fs/cgroup"),
-        ("docker-v2", error(PermissionDeniedError, errno.EROFS), "mount -o remount,rw"),
         ("rhel-7", DENIED, f"chown -R {os.geteuid()}"),
         ("debian-12", error(GroupBusyError, errno.EBUSY, group="/sys/fs/cgroup/a"), "mkdir /sys/fs/cgroup/a/leaf"),
         ("debian-12", UnavailableError("libcgroup is not installed"), "libcgroup"),
@@ -65,6 +64,30 @@ def test_the_command_that_mends(name: str, failure: CgroupError, mends: str) -> 
     command = remedies.command(failure, Host.read(str(HOSTS / name)))
     assert mends in command
     assert bool(mends) == bool(command)
+
+
+@pytest.mark.parametrize(
+    ("user", "capabilities", "mends"),
+    [
+        (1000, 0, "mount -o remount,rw /"),
+        (0, 0x1FFFFFFFFFF, "mount -o remount,rw /"),
+        (0, 0xA80425FB, "docker run --privileged"),  # docker's own choice
+    ],
+)
+def test_root_in_a_container_cannot_remount(
+    user: int, capabilities: int, mends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(remedies, "_capabilities", lambda: capabilities)
+    host = Host.read(str(HOSTS / "docker-v2"))
+    assert remedies.command(error(PermissionDeniedError, errno.EROFS), host).startswith(mends)
+
+
+def test_the_capabilities_are_those_that_the_kernel_shows() -> None:
+    shown = subprocess.run(
+        ["grep", "CapEff", f"/proc/{os.getpid()}/status"], capture_output=True, text=True, check=True
+    )
+    assert f"{remedies._capabilities():016x}" in shown.stdout
 
 
 @pytest.mark.parametrize(("base", "mends"), [("", "--scope -p Delegate=yes"), ("/a.scope", "user@.service")])

@@ -15,7 +15,7 @@ from pycgroup.mountinfo import mounts
 
 HOSTS = Path(__file__).parent / "hosts"
 NAMES = sorted(path.name for path in HOSTS.iterdir())
-DOCKER = "3f4e1c0b9a7d2d6c5e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d"
+DOCKER = "3744b337115d694043e4f6c03599c051ceaff5a5a4896f061489308a60ea6cfa"
 A_USERS_APP = "/user.slice/user-1000.slice/user@1000.service/app.slice"
 DEBIAN_12_SCOPE = f"{A_USERS_APP}/run-r6926feef0d414d66b251c4d9f7e080a2.scope/leaf"
 UBUNTU_APP = "/user.slice/user-1000.slice/user@1000.service/app.slice/app-org.gnome.Terminal.slice"
@@ -50,10 +50,22 @@ WHERE: list[ROW] = [
     ("alpine-3.18", "cpu", 1, f"{CG}/cpu", ""),
     ("alpine-3.18", "cpuacct", 1, f"{CG}/cpuacct", ""),
     ("alpine-3.20", "memory", 2, CG, "/openrc.sshd"),
+    ("debian-12-hybrid", "memory", 1, f"{CG}/memory", "/system.slice/vm.service"),
+    ("debian-12-hybrid", "cpuacct", 1, f"{CG}/cpu,cpuacct", "/system.slice/vm.service"),
+    ("debian-12-hybrid", "misc", 1, f"{CG}/misc", ""),
+    ("debian-12-legacy", "pids", 1, f"{CG}/pids", "/system.slice/vm.service"),
+    ("debian-12-legacy", "net_prio", 1, f"{CG}/net_cls,net_prio", ""),
     ("docker-v1", "memory", 1, f"{CG}/memory", ""),
     ("docker-v1", "cpuacct", 1, f"{CG}/cpu,cpuacct", ""),
+    ("docker-v1", "misc", 1, f"{CG}/misc", ""),
     ("docker-v2", "memory", 2, CG, ""),
-    ("docker-v2-host-namespace", "memory", 2, CG, ""),
+    (
+        "docker-v2-host-namespace",
+        "memory",
+        2,
+        CG,
+        f"/system.slice/docker-{DOCKER}.scope",
+    ),
     ("kubernetes-v1", "cpu", 1, f"{CG}/cpu,cpuacct", ""),
     ("kubernetes-v1", "pids", 1, f"{CG}/pids", ""),
     ("kubernetes-v2", "memory", 2, CG, ""),
@@ -129,7 +141,7 @@ def links() -> Iterator[Path]:
 
 def test_links_are_no_hierarchies_of_their_own() -> None:
     """Systemd has `cpu` and `cpuacct` as links to `cpu,cpuacct`: one directory, one path."""
-    assert len(list(links())) == 20
+    assert len(list(links())) == 28
     for link in links():
         host = Host.read(str(link.parents[3]))
         assert str(link) not in {tree.path for tree in host.hierarchies}
