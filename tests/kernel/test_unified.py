@@ -71,7 +71,7 @@ def test_delete_moves_kills_or_refuses(name: str) -> None:
 @needs("pids", version=2)
 def test_processes_go_to_the_callers_group_where_none_may_be_above(name: str) -> None:
     """Where the children of the group above have controllers it takes no process."""
-    above = UNIFIED(name).create()
+    above = Cgroup.PIDS(name).create()
     machine.write(f"{above.path}/cgroup.subtree_control", "+pids")
     group = UNIFIED(f"{name}/below").create()
     with processes.idle(group.path) as child:
@@ -83,13 +83,13 @@ def test_processes_go_to_the_callers_group_where_none_may_be_above(name: str) ->
 @needs("pids", version=2)
 def test_a_group_with_processes_is_not_made_threaded(name: str) -> None:
     """The kernel would take this controller; but the group's new children would be invalid."""
-    above, below = UNIFIED(name).create(), Cgroup.PIDS(f"{name}/below")
+    above, below = Cgroup.PIDS(name).create(), Cgroup.PIDS(f"{name}/below")
     with processes.idle(above.path) as child:
         with pytest.raises(GroupBusyError, match=rf"it holds the processes {child.pid}\b.*a child group"):
             below.create()
         assert not os.path.exists(below.path)
         assert machine.read(f"{above.path}/cgroup.type") == "domain\n"
-        assert machine.read(f"{above.path}/cgroup.subtree_control") == "\n"
+        assert machine.read(f"{above.path}/cgroup.subtree_control").split() == []
         with UNIFIED(f"{name}/leaf") as leaf:
             leaf.attach(child.pid)
             with below:
@@ -100,9 +100,9 @@ def test_a_group_with_processes_is_not_made_threaded(name: str) -> None:
 
 @needs("pids", version=2)
 def test_who_made_a_group_threaded_is_left_to_it(name: str) -> None:
-    above, below = UNIFIED(name).create(), Cgroup.PIDS(f"{name}/below")
+    above, below = Cgroup.PIDS(name).create(), Cgroup.PIDS(f"{name}/below")
     with processes.idle(above.path) as child:
-        machine.write(f"{above.path}/cgroup.subtree_control", "+cpu")
+        machine.write(f"{above.path}/cgroup.subtree_control", "+pids")
         assert machine.read(f"{above.path}/cgroup.type") == "domain threaded\n"
         below.create()
         with pytest.raises(CgroupError, match="'domain invalid'"):
