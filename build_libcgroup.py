@@ -81,6 +81,7 @@ int pycgroup_start(struct pycgroup_child *child, const char *into, const char *e
                    const char *programs, int program_count, const char *arguments, int argument_count,
                    const char *environment, int environment_count, const char *directory,
                    const unsigned int *groups, const int *keep);
+int pycgroup_is_subreaper(void);
 
 long long pycgroup_register(const char *prefix, const char *file, const char *argument);
 struct pycgroup_taken { long long signals; double time; };

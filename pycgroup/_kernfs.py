@@ -48,6 +48,7 @@ _REMEDIES = {
     errno.EPERM: "run as root, or in a subtree that was delegated to this user",
     errno.EROFS: "the hierarchy is mounted read-only, as containers do: remount it read-write or delegate a subtree",
     errno.EBUSY: "something in the group is in use: see its processes and children",
+    errno.EAGAIN: "cgroup.max.descendants or cgroup.max.depth of a group above it is reached",
     errno.ENOSPC: "a v1 cpuset needs cpus and mems before it takes processes",
 }
 
@@ -119,6 +120,8 @@ def error(
 
 
 def _kind(number: int, directory: str, setting: str | None, path: str | None) -> type[CgroupError]:
+    if number == errno.EOPNOTSUPP and setting is None:
+        return GroupBusyError  # it is threaded, or below what is
     if number == errno.ENOENT:
         # Where the file is there by now, the group has been made anew since.
         missing = setting is not None and os.path.isdir(directory) and not (path and os.path.exists(path))

@@ -130,6 +130,11 @@ def start(  # noqa: PLR0917  # as C takes them
     return pid, report.stage, report.number, report.which
 
 
+def is_subreaper() -> bool:
+    """Return whether processes that lose their parents go to this one instead of init (PR_SET_CHILD_SUBREAPER)."""
+    return bool(_load().lib.pycgroup_is_subreaper())
+
+
 def register(prefix: str, file: str, argument: str) -> tuple[int, int]:
     """Register an eventfd for a control file in a directory of v1; return it, and a descriptor of the file.
 

@@ -113,7 +113,25 @@ def _removed(group: str, deadline: float) -> bool:
 
 def pids(groups: list[str]) -> list[int]:
     """Return the processes in several groups. Raises OSError."""
-    return [pid for group in groups for pid in _kernfs.numbers(f"{group}/cgroup.procs")]
+    return list(dict.fromkeys(pid for group in groups for pid in _inside(group)))
+
+
+def _inside(group: str) -> list[int]:
+    try:
+        return _kernfs.numbers(f"{group}/cgroup.procs")
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+    # A threaded group of v2, which has threads of the processes that the head of its subtree lists.
+    return sorted({pid for thread in _kernfs.numbers(f"{group}/cgroup.threads") for pid in _process_of(thread)})
+
+
+def _process_of(thread: int) -> list[int]:
+    try:
+        lines = _kernfs.read(f"/proc/{thread}/status").split("\n")
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # it has ended
+    return [int(line.split()[1]) for line in lines if line.startswith("Tgid:")]
 
 
 def listed(numbers: list[int]) -> str:

@@ -29,6 +29,8 @@ _UNKILLED = {
     errno.EPERM: "a process of another user is in it: run as root",
 }
 
+_GONE = (errno.ENOENT, errno.ENODEV)
+
 #: Which directories this process has made, and through which classes: on v2, and where v1 controllers are mounted
 #: together, several share one directory.
 _made: dict[str, set[type]] = {}
@@ -156,21 +158,29 @@ class Controller(Members):
         cgroup_delete_cgroup_ext on v1.
         """
         self._check_end(tasks)
+        while not self._is_deleted(tasks, recursive=recursive):
+            pass  # a group below it went away meanwhile
+        _made.pop(self.path, None)
+        self._forget_members()
+        self._created = False
+
+    close = delete
+
+    def _is_deleted(self, tasks: str, *, recursive: bool) -> bool:
+        """Delete it; return False where one of the groups below was deleted by another in the middle of that."""
         try:
             if not _tasks.is_removed(self.path):
                 groups = self._removable(recursive=recursive)
                 {"move": self._move_up, "kill": self._kill, "refuse": self._refuse}[tasks](groups)
                 _tasks.remove(groups)
         except OSError as cause:
+            if cause.errno in _GONE and os.path.isdir(self.path):
+                return False
             if isinstance(cause, CgroupError):
                 raise
-            if not isinstance(cause, FileNotFoundError) or not self._created:
+            if cause.errno not in _GONE or not self._created:
                 raise self._undeleted(cause) from cause
-        _made.pop(self.path, None)
-        self._forget_members()
-        self._created = False
-
-    close = delete
+        return True
 
     def check_deletable(self, tasks: str, *, recursive: bool) -> None:
         """Raise what delete() would, before anything is changed."""
@@ -249,9 +259,11 @@ class Controller(Members):
                 pass
         # On v2 the parent may have children with controllers, and then takes no processes: in a delegated subtree it
         # does as a rule. The calling process is where it may be.
-        own = here().directory("self", self._place.hierarchy)
+        tree = self._place.hierarchy
+        above, own = os.path.dirname(self.path), here().directory("self", tree)
+        targets = [each for each in (above, own) if each and each not in groups and tree.takes_processes(each)]
         try:
-            _tasks.move(groups, os.path.dirname(self.path), *([own] if own and own not in groups else []))
+            _tasks.move(groups, *(targets or [above]))
         except OSError as cause:
             pids = _tasks.listed(_tasks.pids(groups))
             hint = f"tasks='kill' ends the processes {pids}; attach() to another group keeps them"
@@ -267,7 +279,8 @@ class Controller(Members):
             self._apply_staged()
         else:
             self.create()
-        self._entries.append(0 if there else os.getpid())
+        # On v2 the directory may be there, made for another controller: then it is not this entry's to delete.
+        self._entries.append(0 if there or not self._topmost else os.getpid())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -190,13 +190,14 @@ class Combined(Placed):
         views = self.views()
         brought = {pid for view in views for pid in view.attached()} - {os.getpid()}
         present = [view.path for view in views if os.path.isdir(view.path)]
+        joined = any(view.was_joined() for view in views)
         try:
-            left = self._ending.kill(present, brought, alone=self._is_own, patience=_BRIEFLY)
+            left = self._ending.kill(present, brought, alone=self._is_own, joined=joined, patience=_BRIEFLY)
             if left:
                 for view in views:
                     if isinstance(view, Freezing):
                         thaw_all(view)  # on v1 who is frozen does not die
-                left = self._ending.kill(present, brought, alone=self._is_own, patience=_PATIENCE)
+                left = self._ending.kill(present, brought, alone=self._is_own, joined=joined, patience=_PATIENCE)
         except OSError as cause:
             raise self._failed(cause, "kill what it has started") from cause
         return left

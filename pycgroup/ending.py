@@ -7,7 +7,7 @@ import os
 import time
 from itertools import takewhile
 
-from . import _locks, _tasks, owners
+from . import _locks, _native, _tasks, owners
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PARENT = 1  # field 4 of /proc/PID/stat, counted from behind the name
@@ -57,22 +57,28 @@ class Ending:
                 self._started = {each: ticks for each, ticks in self._started.items() if self._is_started(each)}
                 self._most = max(_MANY, 2 * len(self._started))
 
-    def kill(self, directories: list[str], brought: set[int], *, alone: bool, patience: float) -> list[int]:
+    def kill(
+        self, directories: list[str], brought: set[int], *, alone: bool, joined: bool, patience: float
+    ) -> list[int]:
         """Kill what was started, in these groups and below; return what did not end in time. Raises OSError.
 
         `brought` are processes that were moved here: they and their children are left alone. `alone`: the group is of
-        one's own, so that who has lost his parents was started here. `patience` is seconds.
+        one's own, so that who has lost his parents was started here. `joined`: the calling process was here, too, so
+        that it may have children here that it has started without the group's help. `patience` is seconds.
         """
         if self._first is None:
             return []
         groups = [group for directory in directories for group in _tasks.tree(directory)]
+        # Orphans go to the nearest that has asked for them, which only this process can tell of itself.
+        me, *above = _line(os.getpid())
+        adopters = {me, *above} if not joined and _native.is_subreaper() else {*above}
 
         def spared(pid: int) -> bool:
             line = _line(pid)
             if not brought.isdisjoint(line) or any(map(self._is_another_s, line)):
                 return True
             ours = any(map(self._is_started, line)) or (self._launches and os.getpid() in line)
-            return not ours and not (alone and self._is_orphan(line, groups))
+            return not ours and not (alone and self._is_orphan(line, groups, adopters))
 
         deadline = time.monotonic() + patience
         left = {pid for group in groups for pid in _tasks.kill(group, spared, patience=deadline - time.monotonic())}
@@ -85,11 +91,12 @@ class Ending:
     def _is_another_s(self, pid: int) -> bool:
         return pid in self._others and self._others[pid] == owners.started(pid)
 
-    def _is_orphan(self, line: list[int], groups: list[str]) -> bool:
+    def _is_orphan(self, line: list[int], groups: list[str], adopters: set[int]) -> bool:
         """Tell whether a process, or the highest of its parents that is in the group, belongs to no one any more."""
         inside = list(takewhile(set(_tasks.pids(groups)).__contains__, line)) or line[:1]
         above = line[len(inside) :]
-        return bool(above) and _adopts(above[0]) and (owners.started(inside[-1]) or 0) >= (self._first or 0)
+        adopted = bool(above) and (above[0] in adopters or _adopts(above[0]))
+        return adopted and (owners.started(inside[-1]) or 0) >= (self._first or 0)
 
 
 def _now() -> int:

@@ -12,7 +12,7 @@ import os
 
 from . import _kernfs
 from ._types import TYPE_CHECKING
-from .errors import InvalidNameError
+from .errors import InvalidNameError, UnavailableError
 
 if TYPE_CHECKING:
     from typing import ClassVar
@@ -28,7 +28,11 @@ _WHY_NOT = {
     errno.EBUSY: "it holds the processes {pids}, and a v2 group with processes has no children with controllers: "
     "move them into a child group of their own first",
     errno.ENOENT: "the group above it does not offer it: it is not delegated to this cgroup",
+    errno.EOPNOTSUPP: "a threaded group offers no other controllers than cpu, cpuset, perf_event and pids",
+    errno.EINVAL: "the kernel wants every real-time process in the root of the tree first",
 }
+_UNAVAILABLE = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL)
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Hierarchy:
@@ -123,6 +127,10 @@ class Hierarchy:
         """
         raise NotImplementedError
 
+    def takes_processes(self, directory: str) -> bool:
+        """Return whether a process may be put into a group; the kernel may refuse it for other reasons."""
+        raise NotImplementedError
+
     def member(self, paths: dict[str, str]) -> str | None:
         """Return a process's path in this hierarchy, from its memberships()."""
         return next((path for name, path in paths.items() if name in self.controllers), None)
@@ -153,6 +161,9 @@ class V1(Hierarchy):
         for parent in _between(first, os.path.dirname(directory)):
             for file in ("cpuset.cpus", "cpuset.mems"):
                 _kernfs.write(f"{parent}/{file}", _kernfs.read(f"{os.path.dirname(parent)}/{file}"))
+
+    def takes_processes(self, directory: str) -> bool:
+        return True
 
     def _shows_all(self) -> bool:
         return os.path.exists(f"{self.path}/release_agent")  # which no other group has
@@ -202,10 +213,18 @@ class V2(Hierarchy):
             _kernfs.write(file, f"+{controller}")
         except OSError as cause:
             # What is above a delegated subtree is not the user's to write, nor need it be.
-            if not isinstance(cause, PermissionError) or controller not in _words(file):
-                attempt = f"cannot enable {controller} for the children of {parent}"
-                hint = _WHY_NOT.get(cause.errno or 0, "").format(pids=", ".join(_words(f"{parent}/cgroup.procs")))
-                raise _kernfs.error(cause, attempt, group=parent, directory=parent, hint=hint) from cause
+            if cause.errno in _NOT_OURS and controller in _words(file):
+                return
+            attempt = f"cannot enable {controller} for the children of {parent}"
+            hint = _WHY_NOT.get(cause.errno or 0, "").format(pids=", ".join(_words(f"{parent}/cgroup.procs")))
+            if cause.errno in _UNAVAILABLE and os.path.isdir(parent):
+                raise UnavailableError(f"{attempt}: {hint}", group=parent, errno=cause.errno) from cause
+            raise _kernfs.error(cause, attempt, group=parent, directory=parent, hint=hint) from cause
+
+    def takes_processes(self, directory: str) -> bool:
+        # Where the children have threaded controllers alone the kernel takes a process as long as none of them has one,
+        # and then they never take any: the group has become the head of a threaded subtree.
+        return not (_words(f"{directory}/cgroup.subtree_control") and _is_domain(directory))
 
     def member(self, paths: dict[str, str]) -> str | None:
         return paths.get("")
@@ -218,10 +237,15 @@ class V2(Hierarchy):
 
 def _keep_domain(parent: str, controller: str) -> None:
     """Raise OSError as the kernel does for other controllers where a group with processes would become threaded."""
-    if controller in _THREADED and controller not in _words(f"{parent}/cgroup.subtree_control"):
-        is_domain = _words(f"{parent}/cgroup.type") == ["domain"]  # the root of the whole tree has no type
-        if is_domain and _words(f"{parent}/cgroup.procs"):
-            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+    if controller not in _THREADED or controller in _words(f"{parent}/cgroup.subtree_control"):
+        return
+    if _is_domain(parent) and _words(f"{parent}/cgroup.procs"):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
+def _is_domain(directory: str) -> bool:
+    """Return whether a group is neither threaded nor the root of the whole tree, which has no type."""
+    return _words(f"{directory}/cgroup.type") == ["domain"]
 
 
 def _words(file: str) -> list[str]:

@@ -29,6 +29,8 @@ _NO_ID = 2**32 - 1
 #: Where processes were before attach(), by the directory that they were moved to and their ids: objects of several
 #: controllers may share a directory.
 _before: dict[str, dict[int, str]] = {}
+#: Into which directories attach() has brought the calling process, be it for a while.
+_joined: set[str] = set()
 
 
 class Members(View):
@@ -45,12 +47,18 @@ class Members(View):
         pid = _checked(pid, "process")
         before = here().directory(pid or "self", self._place.hierarchy)
         self._write_pid(self.path, pid)
+        if pid in (None, os.getpid()):
+            _joined.add(self.path)
         if before is not None and before != self.path:
             _before.setdefault(self.path, {})[pid or os.getpid()] = before
 
     def attached(self) -> set[int]:
         """Return the processes that attach() of this object has brought here, and detach() has not taken away."""
         return set(_before.get(self.path, ()))
+
+    def was_joined(self) -> bool:
+        """Return whether attach() has ever brought the calling process here: then its own children may be here, too."""
+        return self.path in _joined
 
     def attach_thread(self, tid: int | None = None) -> None:
         """Move one thread into the group, by default the calling one; on v2 that takes a threaded group.
@@ -82,6 +90,8 @@ class Members(View):
             self._write_pid(root, pid)
 
     def _write_pid(self, directory: str, pid: int | None) -> None:
+        if not self._place.hierarchy.takes_processes(directory):
+            raise self._refused(OSError(errno.EBUSY, os.strerror(errno.EBUSY)), directory, pid, "process")
         own = pid is None and _tasks.single_threaded()
         file = self._place.hierarchy.own_task_file if own else "cgroup.procs"
         self._write_id(f"{directory}/{file}", pid, "process")
@@ -90,9 +100,11 @@ class Members(View):
         try:
             _kernfs.write(path, str(number or 0))
         except OSError as cause:
-            who = f"this {kind}" if number is None else f"{kind} {number}"
-            attempt = f"move {who} to {os.path.dirname(path)}"
-            raise self._failed(cause, attempt, _REFUSED.get(cause.errno or 0, "")) from cause
+            raise self._refused(cause, os.path.dirname(path), number, kind) from cause
+
+    def _refused(self, cause: OSError, directory: str, number: int | None, kind: str) -> CgroupError:
+        who = f"this {kind}" if number is None else f"{kind} {number}"
+        return self._failed(cause, f"move {who} to {directory}", _REFUSED.get(cause.errno or 0, ""))
 
     def leave(self, *, always: bool) -> None:
         """Move the calling process out if it is in the group or below it: to where it was, or else up.
@@ -114,6 +126,7 @@ class Members(View):
 
     def _forget_members(self) -> None:
         """Note that the group is gone: who was here before he went on comes back to where he was before that."""
+        _joined.discard(self.path)
         here_before = _before.pop(self.path, {})
         for places in _before.values():
             for pid in [pid for pid, place in places.items() if place == self.path]:
@@ -126,7 +139,10 @@ class Members(View):
 
         Raises GroupNotFoundError. Reads the kernel's `cgroup.procs`.
         """
-        return self._numbers("cgroup.procs")
+        try:
+            return sorted(_tasks.pids([self.path]))
+        except OSError as cause:
+            raise self._failed(cause, "read cgroup.procs") from cause
 
     def processes(self) -> list[Process]:
         """Return the processes in the group with ppid, uid, vsz, rss and args of each, sorted by pid.
@@ -142,9 +158,7 @@ class Members(View):
 
         Raises GroupNotFoundError. Reads the kernel's `tasks` on v1, `cgroup.threads` on v2.
         """
-        return self._numbers(self._place.hierarchy.threads_file)
-
-    def _numbers(self, file: str) -> list[int]:
+        file = self._place.hierarchy.threads_file
         try:
             return _kernfs.numbers(self._place.prefix + file)
         except OSError as cause:

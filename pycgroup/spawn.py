@@ -46,6 +46,9 @@ class Entrance:
         self.directories = [directory for _, directory in ordered]
         self.files = [f"{directory}/{tree.own_task_file}" for tree, directory in ordered]
         self.into = next((directory for tree, directory in ordered if tree.starts_inside), None)
+        for which, (tree, directory) in enumerate(ordered):
+            if not tree.takes_processes(directory):
+                raise self.refusal(errno.EBUSY, which)
 
     def refusal(self, number: int, which: int) -> CgroupError:
         """Return the exception for a group that could not be entered."""

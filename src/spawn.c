@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -381,4 +382,13 @@ out:
     free(plan.arguments);
     free(plan.environment);
     return pid;
+}
+
+/* Return whether processes that lose their parents go to this one instead of init. */
+static int pycgroup_is_subreaper(void)
+{
+    int is_subreaper = 0;
+
+    prctl(PR_GET_CHILD_SUBREAPER, &is_subreaper);
+    return is_subreaper;
 }

@@ -363,8 +363,9 @@ def test_stalls(unique: Unique, kind: str, wait: str) -> None:
         contextlib.ExitStack() as stack,
         group.stall_events(**{kind: STALL}, window="2s") as events,
     ):
-        for _ in range(2 * (os.cpu_count() or 1) + 1):
-            stack.enter_context(processes.python(BUSY, group.path))
+        # Also outside: all in the group wait only while others have the processors.
+        for directories in [[group.path], []] * (os.cpu_count() or 1):
+            stack.enter_context(processes.python(BUSY, *directories))
         if wait == "select":
             assert events.wait(0) is None or select.select([events], [], [], 0)
             event = None

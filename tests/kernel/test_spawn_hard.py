@@ -122,6 +122,35 @@ def test_a_stranger_is_moved_out_alive_while_what_was_started_is_killed(unique: 
     assert places(name) == []
 
 
+SUBREAPER = """
+import ctypes, sys
+from subprocess import PIPE
+from pycgroup import Cgroup
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+code = sys.argv[2]
+with Cgroup(sys.argv[1], pids=50) as group:
+    print(group.run(["sh", "-c", code], stdout=PIPE, text=True).stdout)
+"""
+
+
+def test_orphans_that_go_to_the_caller_are_killed_too(unique: Unique) -> None:
+    name = unique("pids")
+    daemon = int(script(SUBREAPER, name, DAEMON))
+    assert not runs(daemon)
+    assert places(name) == []
+
+
+def test_orphans_that_go_to_somebody_above_the_caller_are_killed_too(unique: Unique) -> None:
+    """As in a container or below a runner of jobs."""
+    name = unique("pids")
+    above = SUBREAPER.partition("code =")[0] + "import subprocess; subprocess.run([sys.executable, *sys.argv[3:]])"
+    inner = SUBREAPER.replace("ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)", "")
+    daemon = int(script(above, name, DAEMON, "-c", inner, name, DAEMON))
+    assert not runs(daemon)
+    assert places(name) == []
+
+
 # What stays, and what is reaped.
 
 

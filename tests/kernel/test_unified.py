@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pycgroup import Cgroup, CgroupError, GroupBusyError, GroupExistsError, GroupNotFoundError, InvalidNameError
+from pycgroup import (
+    Cgroup,
+    CgroupError,
+    GroupBusyError,
+    GroupExistsError,
+    GroupNotFoundError,
+    InvalidNameError,
+    UnavailableError,
+    _tasks,
+)
 from tests.support import machine, processes
 from tests.support.capabilities import needs
 from tests.support.unified import UNIFIED
@@ -113,6 +122,116 @@ def test_who_made_a_group_threaded_is_left_to_it(name: str) -> None:
         assert machine.read(f"{below.path}/cgroup.threads").split() == [str(child.pid)]
         machine.write(f"{above.path}/cgroup.threads", str(child.pid))
         below.delete()
+
+
+@needs("pids", version=2)
+@needs("memory", version=2)
+def test_an_inner_block_of_another_controller_leaves_the_group_to_the_outer(name: str) -> None:
+    """The kernel has no memory files there before the inner entry enables the controller; but there is the group."""
+    UNIFIED(name).create()
+    with Cgroup.PIDS(f"{name}/below") as outer, processes.idle(outer.path) as child:
+        with Cgroup.MEMORY(f"{name}/below", limit_in_bytes="64M") as inner:
+            assert machine.read(f"{inner.path}/memory.max") == f"{64 << 20}\n"
+        assert pids(UNIFIED(f"{name}/below")) == {child.pid}
+        child.kill()
+        child.wait(60)
+    assert not os.path.exists(outer.path)
+
+
+@needs("pids", version=2)
+def test_a_process_does_not_make_a_group_threaded(name: str) -> None:
+    """The kernel would take it as long as the child with the controller is empty, which then would be invalid."""
+    above, below = Cgroup.PIDS(name).create(), Cgroup.PIDS(f"{name}/below").create()
+    with processes.idle() as other:
+        for refused in (
+            lambda: above.attach(other.pid),
+            lambda: Cgroup(name).popen(["true"]),
+            lambda: Cgroup(name).wrap(["true"]),
+        ):
+            with pytest.raises(GroupBusyError, match="attach to one of its children"):
+                refused()
+        assert machine.read(f"{above.path}/cgroup.type") == "domain\n"
+        third = Cgroup.PIDS(f"{name}/third").create()
+        third.attach(other.pid)
+        third.delete()  # moves it, but not up
+        assert pids(UNIFIED(name)) == set()
+        below.attach(other.pid)
+        assert pids(UNIFIED(f"{name}/below")) == {other.pid}
+        below.detach(other.pid)
+
+
+THREADS = "import os, threading; threading.Thread(target=input).start(); print(os.getpid(), flush=True)"
+
+
+def threaded_below(name: str) -> UNIFIED:
+    group = UNIFIED(f"{name}/threads").create()
+    group.cgroup_type = "threaded"
+    return group
+
+
+def test_threaded_groups_below_do_not_keep_a_group_from_being_deleted(name: str) -> None:
+    for end in ("refuse", "move", "kill"):
+        above = UNIFIED(name).create()
+        assert threaded_below(name).pids() == []
+        above.delete(end, recursive=True)
+        assert not os.path.exists(above.path)
+
+
+def test_processes_with_threads_below_are_refused_moved_or_killed(name: str) -> None:
+    above = UNIFIED(name).create()
+    group = threaded_below(name)
+    with processes.python(THREADS, above.path) as child:
+        tid = max(int(thread) for thread in os.listdir(f"/proc/{child.pid}/task"))
+        group.attach_thread(tid)
+        assert group.threads() == [tid]
+        assert group.pids() == above.pids() == [child.pid]
+        with pytest.raises(GroupBusyError, match=str(child.pid)):
+            above.delete("refuse", recursive=True)
+        above.delete("move", recursive=True)
+        assert child.poll() is None
+    assert not os.path.exists(above.path)
+
+
+@needs("pids", version=2)
+def test_what_was_started_is_killed_though_it_has_made_threaded_groups(name: str) -> None:
+    with Cgroup(name, pids=50) as group:
+        child = group.popen(["sleep", "1000"])
+        threaded_below(name)
+    assert child.wait(60) == -signal.SIGKILL
+    assert not os.path.exists(UNIFIED(name).path)
+
+
+@needs("memory", version=2)
+def test_a_controller_that_a_threaded_group_cannot_have(name: str) -> None:
+    above = Cgroup.MEMORY(name).create()
+    threaded_below(name)
+    with pytest.raises(UnavailableError, match="a threaded group offers no other controllers"):
+        Cgroup.MEMORY(f"{name}/other").create()
+    assert not os.path.exists(f"{above.path}/other")
+
+
+@pytest.mark.parametrize("file", ["cgroup.max.depth", "cgroup.max.descendants"])
+def test_limits_of_the_tree_are_named(name: str, file: str) -> None:
+    above = UNIFIED(name).create()
+    machine.write(f"{above.path}/{file}", "0")
+    with pytest.raises(CgroupError, match=r"cgroup\.max\.depth of a group above"):
+        UNIFIED(f"{name}/below").create()
+
+
+def test_a_group_below_that_goes_meanwhile_does_not_end_a_delete(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    above, below = UNIFIED(name).create(), UNIFIED(f"{name}/below").create()
+    read = _tasks.pids
+
+    def removed_before(groups: list[str]) -> list[int]:
+        if os.path.isdir(below.path):
+            os.rmdir(below.path)
+        return read(groups)
+
+    monkeypatch.setattr(_tasks, "pids", removed_before)
+    with processes.idle(above.path) as child:
+        with pytest.raises(GroupBusyError, match=str(child.pid)):
+            above.delete("refuse", recursive=True)
+        assert pids(above) == {child.pid}
 
 
 def test_recursive_delete(name: str) -> None:
