@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: The group that the process is put into at the top of its subtree.
 LEAF = "leaf"
 _RUNS_SYSTEMD = "/run/systemd/system"
-_BY_HAND = "as root: mkdir {mount}/NAME && chown -R {uid} {mount}/NAME && echo PID > {mount}/NAME/cgroup.procs"
+_BY_HAND = "mkdir -p {0} && cd {0} && chown {1} . {2} && echo PID > cgroup.procs"
 
 
 class Delegated:
@@ -73,7 +73,7 @@ def _present(pid: int | None) -> tuple[Hierarchy, str | None]:
     host = here(again=True)
     tree = _main(host)
     own = host.directory(pid or "self", tree)
-    directory = tree.path + base(tree) if pid is None else subtrees.delegated(tree.path, own)
+    directory = tree.path + base(tree) if pid is None else subtrees.delegated(tree.path, own, delegable=tree.delegable)
     if directory not in (None, tree.path):
         return tree, directory
     # The mount's root is this process's own in a container, and where no systemd minds what is made there.
@@ -93,12 +93,20 @@ def _main(host: Host) -> Hierarchy:
 
 def _manageable(tree: Hierarchy) -> Hierarchy:
     """Return the hierarchy if systemd can delegate a part of it. Raises UnavailableError that says what else to do."""
-    by_hand = _BY_HAND.format(mount=tree.path, uid=os.geteuid())
+    do = f"as root: {by_hand(tree)}"
     if not tree.delegable:
-        raise UnavailableError(f"nobody delegates groups of cgroup v1 but root by hand; {by_hand}")
+        raise UnavailableError(f"nobody delegates groups of cgroup v1 but root by hand; {do}")
     if not os.path.isdir(_RUNS_SYSTEMD):
-        raise UnavailableError(f"no subtree is delegated to this process, and there is no systemd to ask; {by_hand}")
+        raise UnavailableError(f"no subtree is delegated to this process, and there is no systemd to ask; {do}")
     return tree
+
+
+def by_hand(tree: Hierarchy) -> str:
+    """Return the command by which root gives this user a group; the group's own limits stay root's."""
+    from shlex import quote
+
+    files = f"cgroup.procs {tree.threads_file}{' cgroup.subtree_control' if tree.delegable else ''}"
+    return _BY_HAND.format(quote(f"{tree.path}/NAME"), os.geteuid(), files)
 
 
 def _into_leaf(tree: Hierarchy, directory: str, pid: int | None) -> None:

@@ -69,8 +69,8 @@ class Host:
         # Since Linux 6.12 what is disabled is left out of /proc/cgroups where v1's part of it was not built.
         if not enabled or name in disabled(_text(f"{self.root}/proc/cmdline")):
             return (
-                f"the kernel's command line disables {name}: boot without cgroup_disable={name}, or on a Raspberry Pi, "
-                f"whose firmware adds that, with cgroup_enable={name}"
+                f"the kernel's command line disables {name}: take cgroup_disable={name} off it, or on a Raspberry Pi, "
+                f"whose firmware adds that, add cgroup_enable={name}"
             )
         on_v2 = v2 is not None and not on_v1 and any(isinstance(tree, V2) for tree in self.hierarchies)
         if name in self.known and v1 is not None and not on_v2:
@@ -127,7 +127,7 @@ def locate(v1: str | None, v2: str | None) -> tuple[Hierarchy, str]:
 def base(tree: Hierarchy) -> str:
     """Return the subtree that is delegated to this process, as a path below the mount point; '' where there is none."""
     if tree.base is None:
-        directory = subtrees.delegated(tree.path, here().directory("self", tree))
+        directory = subtrees.delegated(tree.path, here().directory("self", tree), delegable=tree.delegable)
         tree.base = directory.removeprefix(tree.path) if directory else ""
     return tree.base
 

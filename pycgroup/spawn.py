@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .errors import CgroupError
     from .hierarchy import Hierarchy
 
-_FULL = "the group has as many processes as its pids limit allows"
+_FULL = "a pids limit of this group or of one above it, or the user's limit of processes (ulimit -u), is reached"
 
 # Python 3.12 tells a failed chdir() from other failures before exec.
 _NO_CHDIR = b"noexec:chdir" if sys.version_info >= (3, 12) else b"noexec"

@@ -19,12 +19,12 @@ _RUNS_SYSTEMD = "/run/systemd/system"
 granted: set[str] = set()
 
 
-def delegated(mount: str, own: str | None) -> str | None:
+def delegated(mount: str, own: str | None, *, delegable: bool) -> str | None:
     """Return the directory of the subtree that is delegated to a process, given its mount and the process's directory.
 
     None: there is none, as for root on most hosts. It is the nearest group at or above the process's own that this user
-    can write and that systemd has marked, or says that it delegates; where no systemd manages the groups, and this user
-    cannot write the root, it is the topmost that this user can write.
+    can write and that systemd has marked, or says that it delegates; where no systemd delegates groups (`delegable` is
+    whether one could), and this user cannot write the root, it is the topmost that this user can write.
     """
     if own is None or own == mount:
         return None
@@ -32,7 +32,7 @@ def delegated(mount: str, own: str | None) -> str | None:
     marked = next((group for group in above if (group in granted or _marked(group)) and _writable(group)), None)
     if marked or _writable(mount):
         return marked
-    if os.path.isdir(_RUNS_SYSTEMD):
+    if delegable and os.path.isdir(_RUNS_SYSTEMD):
         return _given_by_a_user(above)
     return next((group for group in reversed(above) if _writable(group)), None)
 

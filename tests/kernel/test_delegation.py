@@ -122,7 +122,7 @@ def found(
     """Return what is delegated, as a path below the mount; `writable` are the names of directories that are."""
     monkeypatch.setattr(subtrees, "_RUNS_SYSTEMD", str(mount) if systemd else "/nonexistent")
     monkeypatch.setattr(subtrees, "_writable", lambda group: Path(group).name in (writable or mount.name).split())
-    directory = subtrees.delegated(str(mount), f"{mount}{own}")
+    directory = subtrees.delegated(str(mount), f"{mount}{own}", delegable=True)
     return directory and directory.removeprefix(str(mount))
 
 
@@ -133,7 +133,7 @@ def mark(directory: Path) -> None:
 def test_the_root_has_nothing_delegated(mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(mount, "", monkeypatch) is None
     assert found(mount, "/a/b/c", monkeypatch) is None
-    assert subtrees.delegated(str(mount), None) is None
+    assert subtrees.delegated(str(mount), None, delegable=True) is None
 
 
 def test_the_topmost_that_the_user_can_write(mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +267,7 @@ def test_v1_is_delegated_by_root_alone() -> None:
 
     said = processes.forked(ask, processes.NOBODY)
     assert "nobody delegates groups of cgroup v1 but root by hand" in said
-    assert f"chown -R {processes.NOBODY}" in said
+    assert f"chown {processes.NOBODY} . cgroup.procs tasks && " in said
 
 
 @needs("root")

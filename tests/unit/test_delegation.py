@@ -162,6 +162,20 @@ def test_v1s_root_is_roots(files: Files) -> None:
     assert delegation.delegated().controllers == ("memory",)
 
 
+def test_what_root_gave_on_v1_counts_beside_a_systemd(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on RHEL 8 and Ubuntu 20.04: no systemd delegates a part of v1."""
+    files.mount(V1_TABLE)
+    given = files.group("/NAME")
+    files.group("/NAME/job")
+    for pid in ("self", "77"):
+        files.move("/NAME/job", pid)
+    monkeypatch.setattr(os, "access", lambda path, _: str(path).startswith(given))
+    assert Cgroup.delegated().directory == given
+    assert Cgroup.delegated(77).directory == given
+    assert Cgroup.MEMORY("some").path == f"{given}/some"
+    assert files.asked == []
+
+
 def test_no_hierarchy(files: Files) -> None:
     files.mount("")
     with pytest.raises(UnavailableError, match="no cgroup hierarchy is mounted"):

@@ -84,7 +84,7 @@ WHERE: list[ROW] = [
 ]
 # host, controller, what is said of it
 MISSING = [
-    ("raspberry-pi", "memory", "cgroup_enable=memory"),
+    ("raspberry-pi", "memory", "take cgroup_disable=memory off it"),
     ("raspberry-pi-6.12", "memory", "cgroup_enable=memory"),
     ("hidden-proc", "net_cls", "not seen, without /proc/cgroups"),
     ("no-cgroups", "memory", "no cgroup hierarchy is mounted"),
