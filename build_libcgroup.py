@@ -75,7 +75,7 @@ struct pycgroup_child {
     int close_fds, restore_signals, new_session;
     long long process_group, user, group, umask;
     int group_count, keep_count;
-    int stage, number, which;
+    int stage, number, which, pid;
 };
 int pycgroup_start(struct pycgroup_child *child, const char *into, const char *entries, int entry_count,
                    const char *programs, int program_count, const char *arguments, int argument_count,

@@ -105,8 +105,13 @@ def attach_thread(group: str, controller: str, tid: int | None = None) -> None:
 STARTED, ENTER, PREPARE, CHDIR, EXEC = range(5)
 
 
+def new_child(fields: dict[str, int]) -> Any:
+    """Return what start() wants to know of a child and, in its `pid`, notes: the fields of spawn.c's pycgroup_child."""
+    return _load().ffi.new("struct pycgroup_child *", fields)
+
+
 def start(  # noqa: PLR0917  # as C takes them
-    child: dict[str, int],
+    report: Any,
     into: bytes | None,
     entries: Sequence[bytes],
     programs: Sequence[bytes],
@@ -118,10 +123,9 @@ def start(  # noqa: PLR0917  # as C takes them
 ) -> tuple[int, int, int, int]:
     """Start a program inside groups; return its pid (-1 for none), the stage where it failed, errno, which group.
 
-    `child` has the fields of spawn.c's struct pycgroup_child. No string may hold a NUL.
+    `report` is of new_child(). No string may hold a NUL.
     """
     ffi, lib = _load().ffi, _load().lib
-    report = ffi.new("struct pycgroup_child *", {**child, "keep_count": len(keep)})
     null = ffi.NULL
     lists = [part for texts in (entries, programs, arguments, environment) for part in (_blob(texts), len(texts))]
     pid = lib.pycgroup_start(

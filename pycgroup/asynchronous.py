@@ -22,6 +22,7 @@ _LIMIT = 2**16  # asyncio's own
 async def create_subprocess_exec(
     group: Starting,
     program: Any,
+    /,
     *args: Any,
     stdin: Any = None,
     stdout: Any = None,
@@ -35,7 +36,7 @@ async def create_subprocess_exec(
     protocol = SubprocessStreamProtocol(limit=limit, loop=loop)
     waiter = loop.create_future()
     given = ((program, *args), False, stdin, stdout, stderr, 0)
-    transport = _Transport(loop, protocol, *given, waiter=waiter, group=group, **options)
+    transport = _Transport(loop, protocol, *given, waiter=waiter, inside=group, **options)
     try:
         await waiter
     except BaseException:
@@ -65,7 +66,7 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
         bufsize: int,
         **options: Any,
     ) -> None:
-        group: Starting = options.pop("group")
+        group: Starting = options.pop("inside")  # `group` is a number of users, as for subprocess
         streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
         self._proc = process = group.popen(args, shell=shell, bufsize=bufsize, **streams, **options)
         self._pidfd = os.pidfd_open(process.pid)

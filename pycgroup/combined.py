@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 from . import _kernfs, _tasks, controllers, owners
 from ._types import TYPE_CHECKING
@@ -38,13 +39,15 @@ _ALWAYS = (controllers.MEMORY,)
 _BESIDE: dict[type[controllers.Core], type[controllers.Core]] = {controllers.CPU: controllers.CPUACCT}
 # Seconds to wait for what was killed: for what is not frozen, and for all.
 _BRIEFLY, _PATIENCE = 1.0, 10.0
+# Between two looks at whether a start in another thread is over.
+_PAUSE = 0.0005
 _REFUSALS = (UnavailableError, PermissionDeniedError, GroupBusyError)
 
 
 class Combined(Placed):
     """A group in several hierarchies at once: its life, and who is in it."""
 
-    __slots__ = ("_ending", "_entries", "_is_own", "_unnamed")
+    __slots__ = ("_ending", "_entries", "_is_ending", "_is_own", "_unnamed")
 
     def __init__(self, name: str | None = None, limits: Limits | None = None, **words: Unpack[LimitWords]) -> None:
         super().__init__(owners.unique_name() if name is None else name, limits, **words)
@@ -52,6 +55,8 @@ class Combined(Placed):
         self._entries: list[Made] = []
         #: Whether this object has made it, so that what is in it has been started there or brought.
         self._is_own = False
+        #: Whether its block is about to end, so that no other thread may start anything there.
+        self._is_ending = False
         self._ending = Ending()
 
     # --- its life ---
@@ -164,9 +169,13 @@ class Combined(Placed):
         self._is_held = bool(self._entries)
         if made.process != os.getpid() or (self._entries and not made.directories):
             return
-        if not made.directories or not made.remove():
-            self._end(made.directories)
-            made.remove()
+        self._is_ending = bool(made.directories) and not self._entries
+        try:
+            if not made.directories or not made.remove():
+                self._end(made.directories)
+                made.remove()
+        finally:
+            self._is_ending = False
         if made.directories:
             self._places, self._is_own = {}, False
 
@@ -176,8 +185,14 @@ class Combined(Placed):
         present = [view for view in self.views() if os.path.isdir(view.path)]
         for view in present:
             view.leave(always=view.path in made)
-        if left := self.end_started():
-            raise self._busy(left)
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            starting = self._is_ending and self._ending.is_under_way() and time.monotonic() < deadline
+            if left := self.end_started():
+                raise self._busy(left)
+            if not starting:
+                break
+            time.sleep(_PAUSE)
         for view in present:
             if view.path in made and os.path.isdir(view.path):
                 view.delete(recursive=True)

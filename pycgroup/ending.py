@@ -5,9 +5,14 @@ from __future__ import annotations
 
 import os
 import time
+from _thread import get_ident
 from itertools import takewhile
 
 from . import _locks, _native, _tasks, owners
+from ._types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .spawn import Entrance
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PARENT = 1  # field 4 of /proc/PID/stat, counted from behind the name
@@ -25,37 +30,50 @@ class Ending:
     there if it is younger than the first start.
     """
 
-    __slots__ = ("_first", "_launches", "_most", "_others", "_started")
+    __slots__ = ("_first", "_launches", "_most", "_others", "_started", "_under_way")
 
     def __init__(self) -> None:
         self._first: int | None = None
         #: When each was started, between two ticks of the clock: numbers of processes come again.
         self._started: dict[int, tuple[int, int]] = {}
         self._most = _MANY
+        #: What is being started, since when, and by which thread. A start that was interrupted stays here.
+        self._under_way: dict[Entrance, tuple[int, int]] = {}
         #: Those that another has left here, and when they were started.
         self._others: dict[int, int | None] = {}
         #: Whether others start processes for the group, as wrap() has them do.
         self._launches = False
 
-    def begin(self, *, launched: bool = False) -> int:
-        """Note that a process is being started, perhaps by somebody else; return what started() wants to know."""
+    def begin(self, entrance: Entrance) -> None:
+        """Note that a process is being started."""
         now = _now()
         if self._first is None:
             self._first = now
-        self._launches |= launched
-        return now
+        self._under_way[entrance] = now, get_ident()
+
+    def launch(self) -> None:
+        """Note that others start processes from now on."""
+        if self._first is None:
+            self._first = _now()
+        self._launches = True
+
+    def is_under_way(self) -> bool:
+        """Return whether another thread is starting something."""
+        return any(thread != get_ident() for _, thread in self._under_way.copy().values())
 
     def spare(self, directory: str) -> None:
         """Note that who is in a group now was not started by it. Raises OSError."""
         self._others |= {pid: owners.started(pid) for pid in _tasks.pids(_tasks.tree(directory))}
 
-    def started(self, pid: int, begun: int) -> None:
-        """Note which process was started since begin()."""
+    def started(self, entrance: Entrance, pid: int = 0) -> None:
+        """Note which process was started since begin(), 0 where the entrance knows it, if there is one."""
         with _guard:
-            self._started[pid] = begun, _now()
+            if pid := pid or entrance.pid:
+                self._started[pid] = self._under_way[entrance][0], _now()
             if len(self._started) > self._most:
                 self._started = {each: ticks for each, ticks in self._started.items() if self._is_started(each)}
                 self._most = max(_MANY, 2 * len(self._started))
+            del self._under_way[entrance]  # last of all: a signal handler may raise anywhere
 
     def kill(
         self, directories: list[str], brought: set[int], *, alone: bool, joined: bool, patience: float
@@ -69,6 +87,8 @@ class Ending:
         if self._first is None:
             return []
         groups = [group for directory in directories for group in _tasks.tree(directory)]
+        for entrance, (begun, _) in self._under_way.copy().items():
+            self._started.setdefault(entrance.pid, (begun, _now()))
         # Orphans go to the nearest that has asked for them, which only this process can tell of itself.
         me, *above = _line(os.getpid())
         adopters = {me, *above} if not joined and _native.is_subreaper() else {*above}

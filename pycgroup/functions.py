@@ -62,7 +62,7 @@ class Forked:
     """A process that multiprocessing's server has forked: inside before it sees a function."""
 
     def __init__(self, group: Starting, theirs: socket.socket, link: Connection) -> None:  # noqa: ARG002  # as Spawned
-        entrance, begun = group.begin()
+        entrance = group.begin()
         context = multiprocessing.get_context("forkserver")
         end = Connection(os.dup(theirs.fileno()))
         arguments = (entrance.files, end)
@@ -72,7 +72,7 @@ class Forked:
         multiprocessing.process._children.discard(self._process)  # type: ignore[attr-defined]  # noqa: SLF001  # no other way
         end.close()
         self.sentinel = self._process.sentinel
-        group.started(self._process.pid or 0, begun)
+        group.started(entrance, self._process.pid or 0)
 
     def end(self) -> int:
         """Kill it if it has not ended, and return its exit status."""

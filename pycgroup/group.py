@@ -108,7 +108,7 @@ class Cgroup(Starting):
         """
         from .spawn import wrap
 
-        return wrap(self.begin(launched=True)[0], args)
+        return wrap(self.launch(), args)
 
     @property
     def cpu(self) -> controllers.CPU:

@@ -124,7 +124,7 @@ class _Run:
         factory = getattr(self._item.config, "_tmp_path_factory", None)
         if factory is not None:
             factory.getbasetemp()  # one for all: each child would make its own
-        _, begun = self._group.begin()
+        start = self._group.begin()
         entrance = Entrance(self._places())
         reader, writer = os.pipe()
         for stream in (sys.stdout, sys.stderr):
@@ -136,7 +136,7 @@ class _Run:
             os.close(reader)
             pytest_child.run(self._item, self._group.name, entrance.files, writer)
         os.close(writer)
-        self._group.started(pid, begun)
+        self._group.started(start, pid)
         with open(reader, "rb", buffering=0) as pipe:
             answer, status = _answer(pid, pipe.fileno())
         return _unpickled(answer), status

@@ -12,6 +12,7 @@ import errno
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from types import FunctionType
 
 from . import _kernfs, _native
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _FULL = "a pids limit of this group or of one above it, or the user's limit of processes (ulimit -u), is reached"
 
+_SIGKILL = 9
+_LAST_ID = 2**32 - 2
+
 # Python 3.12 tells a failed chdir() from other failures before exec.
 _NO_CHDIR = b"noexec:chdir" if sys.version_info >= (3, 12) else b"noexec"
 _MESSAGES = {_native.PREPARE: b"noexec", _native.CHDIR: _NO_CHDIR, _native.EXEC: b""}
@@ -39,9 +43,11 @@ class Entrance:
     `into` is the group that the kernel itself can start a child in; its file comes last.
     """
 
-    __slots__ = ("directories", "files", "into")
+    __slots__ = ("child", "directories", "files", "into")
 
     def __init__(self, directories: dict[Hierarchy, str]) -> None:
+        #: What C notes of the child that is started.
+        self.child: Any = None
         ordered = sorted(directories.items(), key=lambda item: item[0].starts_inside)
         self.directories = [directory for _, directory in ordered]
         self.files = [f"{directory}/{tree.own_task_file}" for tree, directory in ordered]
@@ -49,6 +55,18 @@ class Entrance:
         for which, (tree, directory) in enumerate(ordered):
             if not tree.takes_processes(directory):
                 raise self.refusal(errno.EBUSY, which)
+
+    @property
+    def pid(self) -> int:
+        """The process that was started, 0 for none: known even where a signal handler's exception has hidden it."""
+        return max(0, self.child.pid) if self.child is not None else 0
+
+    def end(self) -> None:
+        """Kill what was started and nobody will wait for, as an exception has come instead of its Popen object."""
+        with suppress(ChildProcessError):  # subprocess has waited for it
+            if self.pid and os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+                os.kill(self.pid, _SIGKILL)
+                os.waitpid(self.pid, 0)
 
     def refusal(self, number: int, which: int) -> CgroupError:
         """Return the exception for a group that could not be entered."""
@@ -118,21 +136,24 @@ class Popen(subprocess.Popen["Any"]):
             "umask": umask,
             "group_count": -1 if groups is None else len(groups),
         }
+        kept = [fd for fd in keep if fd != report]
         entrance = self._entrance
+        entrance.child = _native.new_child({**child, "keep_count": len(kept)})
         pid, stage, number, which = _native.start(
-            child,
+            entrance.child,
             None if entrance.into is None else os.fsencode(entrance.into),
             [os.fsencode(file) for file in entrance.files],
-            programs,
+            [_text(program) for program in programs],
             [_text(arg) for arg in args],
-            _environment() if env is None else env,
+            _environment() if env is None else [_text(variable) for variable in env],
             None if cwd is None else _text(cwd),
             groups or (),
-            [fd for fd in keep if fd != report],
+            kept,
         )
         if stage == _native.ENTER:
             if pid > 0:
-                os.waitpid(pid, 0)
+                with suppress(ChildProcessError):  # SIGCHLD is ignored
+                    os.waitpid(pid, 0)
             raise entrance.refusal(number, which)
         if pid < 0:
             raise OSError(number, os.strerror(number))
@@ -176,6 +197,8 @@ _REFUSED_MARK = "pycgroup-refused"
 
 
 def _number(value: int | None) -> int:
+    if value is not None and value > _LAST_ID:
+        raise OverflowError(f"{value} is no id of a user or group")
     return -1 if value is None else value
 
 

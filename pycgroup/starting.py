@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from ._types import TYPE_CHECKING
 from .combined import Combined
+from .errors import GroupNotFoundError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -26,22 +27,41 @@ class Starting(Combined):
         """
         from .spawn import Popen
 
-        entrance, begun = self.begin()
-        process = Popen(args, *positional, entrance=entrance, **options)
-        self.started(process.pid, begun)
-        return process
+        entrance = self.begin()
+        try:
+            return Popen(args, *positional, entrance=entrance, **options)
+        except BaseException:
+            entrance.end()
+            raise
+        finally:
+            self.started(entrance)
 
-    def begin(self, *, launched: bool = False) -> tuple[Entrance, int]:
-        """Return the way in for a process that is to be started, and when that was; started() is to say which it is.
+    def begin(self) -> Entrance:
+        """Return the way in for a process that is to be started; started() is to say that it was, or was not.
 
-        `launched`: somebody else starts it, so that it is any younger descendant of this process in the group.
+        Raises GroupNotFoundError where the group's block is ending, in another thread.
         """
+        entrance = self._way_in()
+        self._ending.begin(entrance)
+        if self._is_ending:
+            self._ending.started(entrance, 0)
+            raise GroupNotFoundError(
+                f"{self._label()}: nothing starts in it any more: its block ends", group=self._path
+            )
+        return entrance
+
+    def launch(self) -> Entrance:
+        """Return the way in for processes that somebody else starts: any younger descendants of this process there."""
+        self._ending.launch()
+        return self._way_in()
+
+    def _way_in(self) -> Entrance:
         from .spawn import Entrance
 
         entrance = Entrance(self.whole())
         self.is_fresh = False
-        return entrance, self._ending.begin(launched=launched)
+        return entrance
 
-    def started(self, pid: int, begun: int) -> None:
-        """Note a process that was started in the group: it is killed when the block ends."""
-        self._ending.started(pid, begun)
+    def started(self, entrance: Entrance, pid: int = 0) -> None:
+        """Note that a start is over, and which process it was, if not the entrance knows: it ends with the block."""
+        self._ending.started(entrance, pid)

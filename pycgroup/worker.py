@@ -10,7 +10,7 @@ import sys
 import traceback
 from multiprocessing.reduction import ForkingPickler
 
-from . import _kernfs
+from . import _kernfs, _tasks
 from ._types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,11 +37,13 @@ serve(link)
 
 def enter_and_serve(files: Sequence[str], link: Connection) -> None:
     """Enter groups and serve: what a process that was forked by multiprocessing's server executes."""
+    # The main module, which is imported before this is called, may have started threads.
+    alone = _tasks.single_threaded()
     for file in files:
+        directory = os.path.dirname(file)
         try:
-            _kernfs.write(file, "0")
+            _kernfs.write(file if alone else f"{directory}/cgroup.procs", "0")
         except OSError as cause:
-            directory = os.path.dirname(file)
             attempt = f"cannot start a process in {directory}"
             return serve(link, _kernfs.error(cause, attempt, group=directory, directory=directory))
     return serve(link)

@@ -32,7 +32,7 @@ struct pycgroup_child {
     long long process_group, user, group, umask;
     int group_count;                    /* of supplementary groups */
     int keep_count;                     /* of descriptors that stay open */
-    int stage, number, which;           /* out: where it failed, errno, which group */
+    int stage, number, which, pid;      /* out: where it failed, errno, which group; the child */
 };
 
 /* Several strings, one after the other, each with its NUL. */
@@ -378,6 +378,8 @@ out:
     }
     if (pid < 0)
         given->number = number;
+    /* Also here: whoever called may be interrupted before it has the answer. */
+    given->pid = (int)pid;
     free(plan.programs);
     free(plan.arguments);
     free(plan.environment);

@@ -14,6 +14,7 @@ import pytest
 
 from pycgroup import Cgroup, GroupNotFoundError
 from tests.support.capabilities import needs
+from tests.support.processes import NOBODY
 from tests.support.whereabouts import LOOK, outside
 
 pytestmark = [needs("memory"), needs("pids")]
@@ -69,6 +70,16 @@ def test_kill_and_wait() -> None:
         assert await process.wait() == -9
 
     in_group(check)
+
+
+@needs("true-root")
+def test_users_and_groups_are_subprocess_s() -> None:
+    async def main() -> bytes:
+        with Cgroup(pids=20) as group:
+            process = await group.create_subprocess_exec("id", "-g", group=NOBODY, stdout=PIPE)
+            return (await process.communicate())[0]
+
+    assert int(asyncio.run(main())) == NOBODY
 
 
 def test_a_program_that_does_not_exist() -> None:

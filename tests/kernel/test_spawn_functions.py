@@ -27,6 +27,7 @@ from pycgroup import (
     limited,
 )
 from pycgroup.functions import Worker
+from tests.support import examples
 from tests.support.capabilities import needs
 from tests.support.whereabouts import made_by_cgroup, outside
 
@@ -176,6 +177,29 @@ def test_a_pool_outlives_oom_kills(method: Literal["spawn", "forkserver"]) -> No
     assert outcomes[::2] == [MIB, 2 * MIB, 3 * MIB]
     assert [type(outcome) for outcome in outcomes[1::2]] == [MemoryLimitExceeded] * 2
     assert all("pycgroup-" in place for place in places)
+
+
+WITH_THREADS = """
+import os, sys, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()  # as some libraries do when they are imported
+from pycgroup import CgroupProcessPoolExecutor
+
+def groups():
+    return {open(f"/proc/self/task/{thread}/cgroup").read() for thread in os.listdir("/proc/self/task")}
+
+if __name__ == "__main__":
+    with CgroupProcessPoolExecutor(1, memory="256M", pids=50, start_method=sys.argv[1]) as pool:
+        print(len(pool.submit(groups).result()), len(pool.submit(os.listdir, "/proc/self/task").result()))
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_threads_of_the_main_module_are_inside_too(method: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(WITH_THREADS)
+    command = [sys.executable, str(program), method]
+    done = subprocess.run(command, env=examples.environment(), stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.split() == ["1", "2"]
 
 
 def test_each_worker_has_a_group_of_its_own_and_stays() -> None:

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
@@ -149,6 +149,90 @@ def test_orphans_that_go_to_somebody_above_the_caller_are_killed_too(unique: Uni
     daemon = int(script(above, name, DAEMON, "-c", inner, name, DAEMON))
     assert not runs(daemon)
     assert places(name) == []
+
+
+INTERRUPTED = """
+import os, random, signal, sys, threading
+from pycgroup import Cgroup
+
+class Interrupted(Exception):
+    pass
+
+def interrupt(number, frame):
+    raise Interrupted
+
+signal.signal(signal.SIGALRM, interrupt)
+count = 0
+for _ in range(100):
+    try:
+        with Cgroup(sys.argv[1], pids=50) as group:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, 0.002))
+                group.run(["sleep", "85"], start_new_session=True)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    except Interrupted:
+        count += 1
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print(count)  # none is left, not even as a zombie
+"""
+
+
+def test_what_a_signal_handler_interrupts_leaves_no_program(unique: Unique) -> None:
+    """The handler runs as soon as C has started the child, before Python knows of it."""
+    name = unique("pids")
+    with processes_of(["sleep", "85"]) as running:
+        assert int(script(INTERRUPTED, name)) > 0
+        assert running() == []
+
+
+STARTS_WHILE_IT_ENDS = """
+import sys, threading
+from pycgroup import Cgroup, CgroupError
+for _ in range(20):
+    with Cgroup(sys.argv[1], pids=500) as group:
+        def go_on():
+            try:
+                while True:
+                    group.popen(["sleep", "86"])
+                    begun.release()
+            except CgroupError as error:
+                said.append(error)
+        begun, said = threading.Semaphore(0), []
+        threads = [threading.Thread(target=go_on) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+            begun.acquire()
+    for thread in threads:
+        thread.join()
+    assert len(said) == 3, said
+"""
+
+
+def test_threads_start_nothing_that_outlives_the_block(unique: Unique) -> None:
+    name = unique("pids")
+    with processes_of(["sleep", "86"]) as running:
+        script(STARTS_WHILE_IT_ENDS, name)
+        assert running() == []
+    assert places(name) == []
+
+
+@contextmanager
+def processes_of(args: list[str]) -> Iterator[Callable[[], list[int]]]:
+    """Give what lists the processes with these arguments; none is there before, and those left are killed."""
+
+    def running() -> list[int]:
+        found = subprocess.run(["pgrep", "-xf", " ".join(args)], stdout=PIPE, text=True, check=False)
+        return [int(pid) for pid in found.stdout.split() if runs(int(pid))]
+
+    assert running() == []
+    try:
+        yield running
+    finally:
+        for pid in running():
+            os.kill(pid, signal.SIGKILL)
 
 
 # What stays, and what is reaped.

@@ -243,6 +243,33 @@ def test_arguments_that_are_none(group: Cgroup, args: list[Any], error: type[Exc
         group.popen(args)
 
 
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"env": {"A": "1\0B=2"}}, ValueError),
+        ({"executable": "/bin/true\0b"}, ValueError),
+        ({"user": 2**32}, OverflowError),
+        ({"group": 2**32 + 1}, OverflowError),
+    ],
+)
+def test_options_that_mean_something_else_when_cut(
+    group: Cgroup, options: dict[str, Any], error: type[Exception]
+) -> None:
+    for start in (subprocess.run, group.run):
+        with pytest.raises(error):
+            start(["true"], **options)
+
+
+def test_a_group_that_cannot_be_entered_where_nobody_waits_for_children(group: Cgroup) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        os.rmdir(group.paths[0])
+        with pytest.raises(GroupNotFoundError):
+            group.popen(["true"])
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_arguments_of_every_kind(group: Cgroup) -> None:
     args: list[Any] = [b"printf", "%s|", b"\xff", "é", Path("/x"), ""]
     assert group.run(args, stdout=PIPE).stdout == b"\xff|\xc3\xa9|/x||"

@@ -81,8 +81,9 @@ def test_a_group_that_is_gone_is_named_with_what_was_asked(everywhere: dict[Hier
     os.rmdir(entrance.directories[-1])
     child = {"input": -1, "output": -1, "error": -1, "process_group": -1, "user": -1, "group": -1, "umask": -1}
     child |= {"close_fds": 1, "restore_signals": 1, "new_session": 0, "group_count": -1}
+    report = _native.new_child(child)
     into = os.fsencode(entrance.directories[-1])
     files = [os.fsencode(file) for file in entrance.files]
-    pid, stage, _, _ = _native.start(child, into, files, [b"/bin/true"], [b"true"], [], None, [], [])
+    pid, stage, _, _ = _native.start(report, into, files, [b"/bin/true"], [b"true"], [], None, [], [])
     os.mkdir(entrance.directories[-1])
     assert (pid, stage) == (-1, _native.ENTER)

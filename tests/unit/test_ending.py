@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pycgroup.ending import Ending
+from pycgroup.spawn import Entrance
 
 THREADS = 4
 MANY = 4096
@@ -28,26 +29,33 @@ def often() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+def start(ending: Ending, pid: int) -> None:
+    entrance = Entrance({})
+    ending.begin(entrance)
+    ending.started(entrance, pid)
+
+
 @pytest.mark.usefixtures("often")
 def test_threads_may_start_processes_at_once() -> None:
     ending = Ending()
 
-    def start(first: int) -> None:
+    def start_many(first: int) -> None:
         for number in range(MANY):
-            ending.started(first + number, ending.begin())
+            start(ending, first + number)
 
     firsts = [NO_PROCESS + number * MANY for number in range(THREADS)]
     with ThreadPoolExecutor(THREADS) as threads:
-        assert list(threads.map(start, firsts)) == [None] * THREADS
+        assert list(threads.map(start_many, firsts)) == [None] * THREADS
 
 
 def test_who_has_ended_is_forgotten_and_who_has_not_is_kept() -> None:
     ending = Ending()
-    begun = ending.begin()
+    entrance = Entrance({})
+    ending.begin(entrance)
     with subprocess.Popen(["sleep", "60"]) as process:
-        ending.started(process.pid, begun)
+        ending.started(entrance, process.pid)
         for number in range(3 * MANY):
-            ending.started(NO_PROCESS + number, ending.begin())
+            start(ending, NO_PROCESS + number)
         assert process.pid in ending._started
         assert len(ending._started) <= 2 * MANY
         assert os.getpid() not in ending._started
