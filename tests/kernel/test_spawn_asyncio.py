@@ -72,7 +72,7 @@ def test_kill_and_wait() -> None:
     in_group(check)
 
 
-@needs("true-root")
+@needs("root")
 def test_users_and_groups_are_subprocess_s() -> None:
     async def main() -> bytes:
         with Cgroup(pids=20) as group:
