@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pycgroup import Cgroup, GroupNotFoundError, worker
+from pycgroup import Cgroup, GroupNotFoundError, _tasks, worker
 from pycgroup.limiting import limited
 
 
@@ -73,12 +73,22 @@ def test_the_function_behind_a_limited_one() -> None:
     assert ask(function, 21) == (True, 42)
 
 
-def test_entering_is_a_write_to_each_file(tmp_path: Path) -> None:
-    files = [tmp_path / name for name in "ab"]
+@pytest.mark.parametrize(("alone", "written"), [(True, "tasks"), (False, "cgroup.procs")])
+def test_entering_is_a_write_for_each_group(
+    alone: bool,
+    written: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What takes all threads takes longer: it is for who has several."""
+    monkeypatch.setattr(_tasks, "single_threaded", lambda: alone)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    files = [tmp_path / name / "tasks" for name in "ab"]
     for file in files:
-        file.touch()
+        file.with_name(written).touch()
     assert ask(divmod, 7, 2, entering=files) == (True, (3, 1))
-    assert [file.read_text() for file in files] == ["0", "0"]
+    assert [file.with_name(written).read_text() for file in files] == ["0", "0"]
 
 
 def test_a_group_that_cannot_be_entered_is_the_answer(tmp_path: Path) -> None:
