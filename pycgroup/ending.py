@@ -88,7 +88,8 @@ class Ending:
             return []
         groups = [group for directory in directories for group in _tasks.tree(directory)]
         for entrance, (begun, _) in self._under_way.copy().items():
-            self._started.setdefault(entrance.pid, (begun, _now()))
+            if entrance.pid:
+                self._started.setdefault(entrance.pid, (begun, _now()))
         # Orphans go to the nearest that has asked for them, which only this process can tell of itself.
         me, *above = _line(os.getpid())
         adopters = {me, *above} if not joined and _native.is_subreaper() else {*above}

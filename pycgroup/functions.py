@@ -62,17 +62,19 @@ class Forked:
     """A process that multiprocessing's server has forked: inside before it sees a function."""
 
     def __init__(self, group: Starting, theirs: socket.socket, link: Connection) -> None:  # noqa: ARG002  # as Spawned
-        entrance = group.begin()
         context = multiprocessing.get_context("forkserver")
         end = Connection(os.dup(theirs.fileno()))
+        entrance = group.begin()
         arguments = (entrance.files, end)
         self._process = context.Process(target=worker.enter_and_serve, args=arguments)
-        self._process.start()
+        try:
+            self._process.start()
+        finally:
+            group.started(entrance, self._process.pid or 0)
         # At exit multiprocessing ends all of these or waits for them, also in a forked child, whose they are not.
         multiprocessing.process._children.discard(self._process)  # type: ignore[attr-defined]  # noqa: SLF001  # no other way
         end.close()
         self.sentinel = self._process.sentinel
-        group.started(entrance, self._process.pid or 0)
 
     def end(self) -> int:
         """Kill it if it has not ended, and return its exit status."""

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -290,3 +290,17 @@ def _no_server_afterwards() -> Iterator[None]:
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
     resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
     assert multiprocessing.active_children() == []
+
+
+def test_a_worker_that_cannot_be_started_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block of the group ends at once, though it was another thread that tried."""
+    from multiprocessing.context import ForkServerProcess
+
+    def refused(_: object) -> None:
+        raise BlockingIOError
+
+    monkeypatch.setattr(ForkServerProcess, "start", refused)
+    with Cgroup(pids=50) as group:
+        with ThreadPoolExecutor(1) as thread, pytest.raises(BlockingIOError):
+            thread.submit(Worker, group, "forkserver").result()
+        assert not group._ending.is_under_way()

@@ -60,3 +60,16 @@ def test_who_has_ended_is_forgotten_and_who_has_not_is_kept() -> None:
         assert len(ending._started) <= 2 * MANY
         assert os.getpid() not in ending._started
         process.kill()
+
+
+def test_only_starts_in_other_threads_are_waited_for() -> None:
+    """One that a signal handler has interrupted is in this thread, and does not go on."""
+    ending, entrance = Ending(), Entrance({})
+    ending.begin(entrance)
+    assert not ending.is_under_way()
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(ending.is_under_way).result()
+        thread.submit(ending.begin, other := Entrance({})).result()
+        assert ending.is_under_way()
+        thread.submit(ending.started, other).result()
+    assert not ending.is_under_way()
