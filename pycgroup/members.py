@@ -140,7 +140,7 @@ class Members(View):
         Raises GroupNotFoundError. Reads the kernel's `cgroup.procs`.
         """
         try:
-            return sorted(_tasks.pids([self.path]))
+            return _tasks.pids([self.path])
         except OSError as cause:
             raise self._failed(cause, "read cgroup.procs") from cause
 

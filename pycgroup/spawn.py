@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from signal import SIGKILL
 from types import FunctionType
 
 from . import _kernfs, _native
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 _FULL = "a pids limit of this group or of one above it, or the user's limit of processes (ulimit -u), is reached"
 
-_SIGKILL = 9
 _LAST_ID = 2**32 - 2
 
 # Python 3.12 tells a failed chdir() from other failures before exec.
@@ -65,7 +65,7 @@ class Entrance:
         """Kill what was started and nobody will wait for, as an exception has come instead of its Popen object."""
         with suppress(ChildProcessError):  # subprocess has waited for it
             if self.pid and os.waitpid(self.pid, os.WNOHANG) == (0, 0):
-                os.kill(self.pid, _SIGKILL)
+                os.kill(self.pid, SIGKILL)
                 os.waitpid(self.pid, 0)
 
     def refusal(self, number: int, which: int) -> CgroupError:

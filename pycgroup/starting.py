@@ -44,7 +44,7 @@ class Starting(Combined):
         entrance = self._way_in()
         self._ending.begin(entrance)
         if self._is_ending:
-            self._ending.started(entrance, 0)
+            self._ending.started(entrance)
             raise GroupNotFoundError(
                 f"{self._label()}: nothing starts in it any more: its block ends", group=self._path
             )
@@ -52,8 +52,9 @@ class Starting(Combined):
 
     def launch(self) -> Entrance:
         """Return the way in for processes that somebody else starts: any younger descendants of this process there."""
+        entrance = self._way_in()
         self._ending.launch()
-        return self._way_in()
+        return entrance
 
     def _way_in(self) -> Entrance:
         from .spawn import Entrance

@@ -152,7 +152,7 @@ def test_orphans_that_go_to_somebody_above_the_caller_are_killed_too(unique: Uni
 
 
 INTERRUPTED = """
-import os, random, signal, sys, threading
+import os, random, signal, sys
 from pycgroup import Cgroup
 
 class Interrupted(Exception):
