@@ -53,7 +53,7 @@ class Combined(Placed):
         super().__init__(owners.unique_name() if name is None else name, limits, **words)
         self._unnamed = name is None
         self._entries: list[Made] = []
-        #: Whether this object has made it, so that what is in it has been started there or brought.
+        #: Whether it is of a block's own, so that what is in it since has been started there or brought.
         self._is_own = False
         #: Whether its block is about to end, so that no other thread may start anything there.
         self._is_ending = False
@@ -75,30 +75,45 @@ class Combined(Placed):
         if self.found():
             message = f"{self._label()}: cannot create it: {self.paths[0]} exists"
             raise GroupExistsError(message, group=self._path, errno=errno.EEXIST)
-        self._make(Made())
+        if self._unnamed:
+            self._rename(owners.lasting(self.name))
+        made = Made()
+        try:
+            self._make(made)
+        except BaseException:
+            self._forget(made)
+            raise
         return self
 
     def _make(self, made: Made) -> None:
         """Make what is missing and set the limits."""
         settings = self.limits.settings()
         checked = {kind: self.view(kind).checked(values) for kind, values in settings.items()}
-        before = dict(self._places)
-        try:
-            beside = [_BESIDE[kind] for kind in settings if kind in _BESIDE]
-            kinds: dict[type[controllers.Core], None] = dict.fromkeys([*settings, *_ALWAYS, *beside])
-            for kind in kinds:
-                self._make_for(kind, made, needed=kind in settings)
-            if not self._places:
-                self._make_for(controllers.FREEZER, made, needed=True)
-            for kind, values in checked.items():
-                self._limit(kind, values)
-        except BaseException:
-            self._places = before
-            made.remove()
-            raise
-        self._is_own |= bool(made.directories)
+        beside = [_BESIDE[kind] for kind in settings if kind in _BESIDE]
+        kinds: dict[type[controllers.Core], None] = dict.fromkeys([*settings, *_ALWAYS, *beside])
+        for kind in kinds:
+            self._make_for(kind, made, needed=kind in settings)
+        if not self._places:
+            self._make_for(controllers.FREEZER, made, needed=True)
+        for kind, values in checked.items():
+            self._limit(kind, values)
+        self._is_own |= self._holds(made)
         # One that has a name may have been entered by others already.
         self.is_fresh = made.alone
+
+    def _holds(self, made: Made) -> bool:
+        """Return whether an entry has made the group, or shares it, and not just one above it."""
+        return not {*made.held}.isdisjoint(self._places.values())
+
+    def _forget(self, made: Made) -> None:
+        """Undo what an entry that has failed, or was interrupted, has done so far."""
+        if made in self._entries:
+            self._entries.remove(made)
+        self._is_held = bool(self._entries)
+        self._is_own &= self._is_held
+        made.undo()
+        if not self._is_held:
+            self._places = {}
 
     def _make_for(self, kind: type[controllers.Core], made: Made, *, needed: bool) -> None:
         try:
@@ -106,7 +121,7 @@ class Combined(Placed):
             first = len(made.directories)
             if place.hierarchy not in self._places:
                 try:
-                    made.make(place.directory)
+                    made.make(place.directory, place.hierarchy.path)
                 except OSError as cause:
                     raise self._failed(cause, f"make {place.directory}") from cause
                 self._places[place.hierarchy] = place.directory
@@ -138,81 +153,110 @@ class Combined(Placed):
         self._places = {}
 
     def __enter__(self) -> Self:
-        """Make the group where it does not exist, and limit it."""
-        made = Made(alone=self._unnamed and not self._entries, marked=not self._unnamed)
-        if not self._entries and not self._unnamed:
-            for directory in self.found().values():
-                if made.take_over(directory):
-                    self._ending.spare(directory)
+        """Make the group where it does not exist, and limit it.
+
+        One that another Cgroup() has made, here or in another process, is shared: the last one who leaves removes it.
+        """
+        known = [directory for made in self._entries for directory in made.held]
+        made = Made(alone=self._unnamed and not self._entries, marked=not self._unnamed, known=known)
         try:
+            if made.mark and not self._entries:
+                self._share(made)
             self._make(made)
+            self._entries.append(made)
+            self._is_held = True
         except FileExistsError:
+            self._forget(made)
             if not made.alone:
                 raise
-            self._rename()  # this process has become another program, which counts from the start
-            return self.__enter__()
-        self._entries.append(made)
-        self._is_held = True
-        return self
+        except BaseException:
+            self._forget(made)
+            raise
+        else:
+            return self
+        self._rename(owners.unique_name())  # this process has become another program, which counts from the start
+        return self.__enter__()
 
-    def _rename(self) -> None:
-        self.name = owners.unique_name()
-        self._path = group_name(self.name)
+    def _share(self, made: Made) -> None:
+        for directory in self.found().values():
+            try:
+                if made.share(directory):
+                    self._ending.spare(directory)
+            except FileNotFoundError:
+                continue  # its last user has left
+
+    def _rename(self, name: str) -> None:
+        self.name = name
+        self._path = group_name(name)
         self._views.clear()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Kill what the group's run() and popen() have started, move the rest out, and remove what entry made.
 
-        In a forked child nothing is done: the group is its parent's.
+        What others use too, as they have entered a group of the same name or below it, stays to them with all that is
+        in it. In a forked child nothing is done: the group is its parent's.
         """
         made = self._entries.pop()
         self._is_held = bool(self._entries)
-        if made.process != os.getpid() or (self._entries and not made.directories):
+        if made.process != os.getpid() or (self._entries and not made.held):
             return
-        self._is_ending = bool(made.directories) and not self._entries
+        holds = self._holds(made)
+        self._is_ending = holds and not self._entries
         try:
-            if not made.directories or not made.remove():
-                self._end(made.directories)
-                made.remove()
+            if not made.held or not made.remove():
+                self._end(made)
         finally:
             self._is_ending = False
-        if made.directories:
+        if holds:
             self._places, self._is_own = {}, False
 
-    def _end(self, made: list[str]) -> None:
-        if not self.found():
-            return  # another one that has made it has removed it
-        present = [view for view in self.views() if os.path.isdir(view.path)]
+    def _end(self, made: Made) -> None:
+        present = [view for view in self.views() if os.path.isdir(view.path)] if self.found() else []
         for view in present:
-            view.leave(always=view.path in made)
+            view.leave(always=view.path in made.held)
+        if present:
+            self._kill_started(made)
+        try:
+            made.leave()  # before a look at who else is there: of two who leave at once each sees no other
+            for view in present:
+                if view.path in made.held:
+                    _delete(view, made)
+            made.remove()
+        except BaseException:
+            made.stay()
+            raise
+
+    def _kill_started(self, made: Made) -> None:
         deadline = time.monotonic() + _PATIENCE
         while True:
             starting = self._is_ending and self._ending.is_under_way() and time.monotonic() < deadline
-            if left := self.end_started():
+            if left := self._end_started(made):
                 raise self._busy(left)
             if not starting:
                 break
             time.sleep(_PAUSE)
-        for view in present:
-            if view.path in made and os.path.isdir(view.path):
-                view.delete(recursive=True)
 
     def end_started(self) -> list[int]:
         """Kill what run() and popen() have started, with all its descendants; return what does not end in time.
 
         Raises CgroupError.
         """
+        return self._end_started()
+
+    def _end_started(self, *leaving: Made) -> list[int]:
         views = self.views()
         brought = {pid for view in views for pid in view.attached()} - {os.getpid()}
         present = [view.path for view in views if os.path.isdir(view.path)]
         joined = any(view.was_joined() for view in views)
         try:
-            left = self._ending.kill(present, brought, alone=self._is_own, joined=joined, patience=_BRIEFLY)
+            mine = {made.mark for made in (*self._entries, *leaving)} - {""}
+            alone = self._is_own and not (mine and any(owners.are_others(path, mine) for path in present))
+            left = self._ending.kill(present, brought, alone=alone, joined=joined, patience=_BRIEFLY)
             if left:
                 for view in views:
                     if isinstance(view, Freezing):
                         thaw_all(view)  # on v1 who is frozen does not die
-                left = self._ending.kill(present, brought, alone=self._is_own, joined=joined, patience=_PATIENCE)
+                left = self._ending.kill(present, brought, alone=alone, joined=joined, patience=_PATIENCE)
         except OSError as cause:
             raise self._failed(cause, "kill what it has started") from cause
         return left
@@ -299,6 +343,14 @@ class Combined(Placed):
                 yield from child.walk()
             except FileNotFoundError:
                 continue  # removed meanwhile
+
+
+def _delete(view: Controller, made: Made) -> None:
+    try:
+        if not made.is_shared(view.path):
+            view.delete(recursive=True)
+    except FileNotFoundError:
+        return  # another one that shared it has removed it
 
 
 def _attach_if_alive(view: Controller, pid: int) -> None:

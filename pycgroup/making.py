@@ -6,65 +6,129 @@ from __future__ import annotations
 import os
 
 from . import _tasks, owners
+from ._types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 # A group above may be removed by another process between two calls; no one is so unlucky so often.
 _ATTEMPTS = 100
 
 
 class Made:
-    """What one entry into a group has made, and so has to remove. `process` is who has.
+    """What one entry into a group has made or shares, and so has to leave. `process` is who has entered.
 
-    `alone`: the name is one that nobody else may have. `marked`: the directories carry their owner, for reap().
+    `alone`: the name is one that nobody else may have. `marked`: the directories carry who uses them, for those who use
+    them too, and for reap(). `known`: directories that another entry of the same object has.
     """
 
-    __slots__ = ("alone", "directories", "marked", "process")
+    __slots__ = ("_known", "alone", "directories", "mark", "process", "shared")
 
-    def __init__(self, *, alone: bool = False, marked: bool = False) -> None:
+    def __init__(self, *, alone: bool = False, marked: bool = False, known: Iterable[str] = ()) -> None:
         self.alone = alone
-        self.marked = marked
+        self.mark = owners.entrance() if marked else ""
         self.process = os.getpid()
+        self._known = frozenset(known)
+        #: Those that were made, the ones above first.
         self.directories: list[str] = []
+        #: Those that others have made with marks, so that the last one who leaves removes them.
+        self.shared: list[str] = []
 
-    def make(self, directory: str) -> None:
-        """Make a directory unless it exists; one whose owner is dead is taken over. Raises OSError."""
+    @property
+    def held(self) -> list[str]:
+        """All that is to be left, the ones above first."""
+        return sorted(self.shared + self.directories) if self.shared else self.directories
+
+    def make(self, directory: str, mount: str) -> None:
+        """Make a directory unless it exists, and share those above it with who uses them. Raises OSError."""
+        if self.mark:
+            above = os.path.dirname(directory)
+            while _tasks.inside(mount, above):
+                self._share_above(above)
+                above = os.path.dirname(above)
+        self._make(directory)
+
+    def _make(self, directory: str) -> None:
         # Not by libcgroup, which reads /proc/mounts anew for each value: a group of four controllers would take as
         # long to make as the program in it takes to run.
         for attempt in range(_ATTEMPTS):
             try:
-                os.mkdir(directory)
-            except FileExistsError:
-                if self.alone:
-                    raise
-                self.take_over(directory)
-                return
+                return self._make_or_share(directory)
             except FileNotFoundError:
                 if attempt == _ATTEMPTS - 1:
                     raise
-                self.make(os.path.dirname(directory))
-            else:
-                break
-        self._own(directory)
+            if not os.path.isdir(above := os.path.dirname(directory)):
+                self._make(above)
+        return None
 
-    def take_over(self, directory: str) -> bool:
-        """Become the owner of a directory whose owner is dead; return whether it was."""
-        if not self.marked or not owners.is_abandoned(directory):
+    def _make_or_share(self, directory: str) -> None:
+        if not self.alone and os.path.isdir(directory):
+            self.share(directory)
+            return
+        self.directories.append(directory)  # first, as a signal handler may raise right behind mkdir
+        try:
+            os.mkdir(directory)
+        except OSError as error:
+            self.directories.pop()
+            if self.alone or not isinstance(error, FileExistsError):
+                raise
+            self.share(directory)
+            return
+        if self.mark:
+            owners.mark(directory, self.mark)
+
+    def share(self, directory: str) -> bool:
+        """Become one of those who use a directory, be they dead; return whether there were any. Raises OSError."""
+        if not self.mark or directory in self._known:
             return False
-        self._own(directory)
+        if directory in self.directories or directory in self.shared:
+            return True
+        users = owners.marks(directory)
+        if not users:
+            return False
+        owners.mark(directory, self.mark)
+        self.shared.append(directory)
+        for user in filter(owners.is_dead, users):
+            owners.unmark(directory, user)
         return True
 
-    def _own(self, directory: str) -> None:
-        self.directories.append(directory)
-        if self.marked:
-            owners.mark(directory)
+    def _share_above(self, directory: str) -> None:
+        try:
+            self.share(directory)
+        except FileNotFoundError:
+            return  # it is still to be made
+
+    def is_shared(self, directory: str) -> bool:
+        """Return whether somebody else who lives uses a directory too. Raises OSError."""
+        return bool(self.mark) and owners.are_others(directory, {self.mark})
 
     def remove(self) -> bool:
-        """Remove what is empty; return whether all of it is gone. Raises OSError."""
-        gone = [_is_removed(directory) for directory in reversed(self.directories)]
+        """Remove what is empty and nobody else uses; return whether all of it is gone. Raises OSError."""
+        gone = [self._is_removed(directory) for directory in reversed(self.held)]
         return all(gone)
 
+    def _is_removed(self, directory: str) -> bool:
+        try:
+            return not self.is_shared(directory) and _tasks.is_removed(directory)
+        except FileNotFoundError:
+            return True  # somebody else has done it
 
-def _is_removed(directory: str) -> bool:
-    try:
-        return _tasks.is_removed(directory)
-    except FileNotFoundError:
-        return True  # somebody else has done it
+    def leave(self) -> None:
+        """Be no more among those who use the directories that are still there. Raises OSError."""
+        self._each(owners.unmark)
+
+    def stay(self) -> None:
+        """Be among those who use them again, as they could not be removed, for reap() to find. Raises OSError."""
+        self._each(owners.mark)
+
+    def _each(self, change: Callable[[str, str], None]) -> None:
+        for directory in self.held if self.mark else ():
+            try:
+                change(directory, self.mark)
+            except FileNotFoundError:
+                continue  # it has been removed
+
+    def undo(self) -> None:
+        """Remove what is empty, and leave the rest to others, as the entry has failed. Raises OSError."""
+        self.remove()
+        self.leave()

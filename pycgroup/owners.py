@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Whose a group is: each directory that Cgroup(...) makes carries the process that made it, for reap() to find.
+"""Whose a group is: each directory that Cgroup(...) makes carries who uses it, for others who do and for reap().
 
-A process is its namespaces (of PIDs and of time), its number there and its start time: a number comes again, that
-triple does not. It stands in an extended attribute of the directory, which v2 has for every user since Linux 5.7 and v1
-for root, and in the names of groups that were not given one.
+A user is a process: its namespaces (of PIDs and of time), its number there and its start time: a number comes again,
+that triple does not; and a number for each of its entries. It stands in the name of an extended attribute of the
+directory, which v2 has for every user since Linux 5.7 and v1 for root, and in the names of groups that were not given
+one.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from .hosts import here
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ATTRIBUTES = ("user.pycgroup", "trusted.pycgroup")
+_SPACES = ("user.pycgroup.", "trusted.pycgroup.")
 _PREFIX = "pycgroup-"
 _REFUSED = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSPC)
 # Fields of /proc/PID/stat, counted from behind the name: 3, 20 and 22.
 _STATE, _THREADS, _START_TIME = 0, 17, 19
 
-# An owner's own, beside its namespaces.
-_NUMBERS = 2
+# Beside the namespaces: the process, its start and its entry.
+_NUMBERS = 3
 
 _numbers = itertools.count()
 _self: dict[int, str] = {}
@@ -68,14 +69,24 @@ def stat_fields(pid: int) -> list[str]:
 
 def unique_name() -> str:
     """Return a name that no other group has, with its owner in it."""
-    return f"{_PREFIX}{owner()}-{next(_numbers)}"
+    return f"{_PREFIX}{entrance()}"
 
 
-def mark(directory: str) -> None:
-    """Write the calling process on a directory; where the kernel keeps no attributes there, do nothing."""
-    for attribute in _ATTRIBUTES:
+def lasting(name: str) -> str:
+    """Return a name that is as unique as unique_name(), for a group that does not end with its owner."""
+    return f"{name}-stays"
+
+
+def entrance() -> str:
+    """Return the calling process as one that enters a group: 'OWNER-NUMBER', another number each time."""
+    return f"{owner()}-{next(_numbers)}"
+
+
+def mark(directory: str, user: str) -> None:
+    """Write on a directory who uses it; where the kernel keeps no attributes there, do nothing. Raises OSError."""
+    for space in _SPACES:
         try:
-            os.setxattr(directory, attribute, owner().encode())
+            os.setxattr(directory, space + user, b"1")
         except OSError as error:
             if error.errno not in _REFUSED:
                 raise
@@ -83,39 +94,63 @@ def mark(directory: str) -> None:
             return
 
 
-def owner_of(directory: str) -> str | None:
-    """Return who made a group, or None for one that this library did not make."""
-    for attribute in _ATTRIBUTES:
+def unmark(directory: str, user: str) -> None:
+    """Take that back. Raises OSError."""
+    for space in _SPACES:
         try:
-            return os.getxattr(directory, attribute).decode("ascii", "replace")
+            os.removexattr(directory, space + user)
         except OSError as error:
-            if error.errno not in (*_REFUSED, errno.ENOENT):
+            if error.errno not in _REFUSED:
                 raise
+
+
+def marks(directory: str) -> list[str]:
+    """Return who is written on a directory. Raises OSError."""
+    try:
+        names = os.listxattr(directory)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        return []
+    return [name.partition(".pycgroup.")[2] for name in names if name.startswith(_SPACES)]
+
+
+def are_others(directory: str, mine: set[str]) -> bool:
+    """Return whether somebody who lives is written on a directory beside those. Raises OSError."""
+    return not all(user in mine or is_dead(user) for user in marks(directory))
+
+
+def users_of(directory: str) -> list[str]:
+    """Return who uses a group, none for one that this library did not make. Raises OSError."""
     name = os.path.basename(directory)
-    process = name.removeprefix(_PREFIX).rpartition("-")[0]
-    return process if name.startswith(_PREFIX) and _parts(process) else None
+    user = name.removeprefix(_PREFIX)
+    own = [user] if name.startswith(_PREFIX) and _parts(user) else []
+    return marks(directory) or own
 
 
 def is_abandoned(directory: str) -> bool:
-    """Return whether this library has made a group for a process that is known to be gone."""
-    process = owner_of(directory)
-    return process is not None and is_dead(process)
+    """Return whether this library has made a group for processes that are known to be gone. Raises OSError."""
+    users = users_of(directory)
+    return bool(users) and all(map(is_dead, users))
 
 
-def is_dead(process: str) -> bool:
-    """Return whether an owner is known to be gone: one in another namespace is not known to be."""
-    parts = _parts(process)
+def is_dead(user: str) -> bool:
+    """Return whether who uses a group is known to be gone: a process of another namespace is not known to be."""
+    if user.startswith(f"{owner()}-"):
+        return False  # which is known without a descriptor
+    parts = _parts(user)
     return parts is not None and parts[0] == _namespaces() and _has_ended(*parts[1:])
 
 
-def _parts(process: str) -> tuple[str, int, str] | None:
-    """Return the namespaces, the number and the start time that owner() gave for a process; None for other text."""
+def _parts(user: str) -> tuple[str, int, str] | None:
+    """Return the namespaces, the number and the start time that entrance() gave for a process; None for other text."""
     # Without `re`, which would take as long to import as all of pycgroup.
-    namespaces, *numbers = process.split("-")
+    namespaces, *numbers = user.split("-")
     pids, _, times = namespaces.removeprefix("n").partition("t")
     if namespaces[:1] != "n" or len(numbers) != _NUMBERS or not all(map(str.isdecimal, (pids, times, *numbers))):
         return None
-    return namespaces, int(numbers[0]), numbers[1]
+    pid, start, _ = numbers
+    return namespaces, int(pid), start
 
 
 def _has_ended(pid: int, start: str) -> bool:
@@ -132,5 +167,9 @@ def abandoned() -> Iterator[str]:
     """Yield the directories of the groups whose owners are dead, those below before those above."""
     for tree in here(again=True).hierarchies:
         for directory, _, _ in os.walk(tree.path, topdown=False):
-            if is_abandoned(directory):
+            try:
+                found = is_abandoned(directory)
+            except FileNotFoundError:
+                continue  # it has been removed meanwhile
+            if found:
                 yield directory

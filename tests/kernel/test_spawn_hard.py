@@ -22,6 +22,7 @@ from pycgroup import (
     GroupBusyError,
     GroupNotFoundError,
     UnavailableError,
+    owners,
     reap,
 )
 from tests.support import machine, oracle
@@ -72,12 +73,94 @@ def test_who_has_not_made_the_group_does_not_remove_it(unique: Unique) -> None:
     assert places(name) == []
 
 
-def test_who_has_not_made_the_group_does_not_mind_that_it_is_removed(unique: Unique) -> None:
+@needs("group-attributes")
+def test_the_first_who_leaves_leaves_the_group_to_the_other(unique: Unique) -> None:
+    name = unique("memory", "pids")
+    with ExitStack() as guest:
+        with Cgroup(name, pids=50) as maker:
+            started = maker.popen(["sleep", "1000"])
+            orphan = int(maker.run(["sh", "-c", DAEMON], stdout=PIPE, text=True).stdout)
+            other = guest.enter_context(Cgroup(name, pids=40))
+            own = other.popen(["sleep", "1000"])
+        assert started.wait(timeout=60) == -9
+        assert own.poll() is None
+        assert own.pid in oracle.pids("pids", name)
+        assert oracle.pids("pids", name) <= {own.pid, orphan}, "of the orphan nobody can tell whose it is"
+        assert oracle.read("pids", name, "pids.max") == "40"
+    assert own.wait(timeout=60) == -9
+    assert places(name) == []
+    os.kill(orphan, signal.SIGKILL)
+
+
+SHARING = """
+import sys
+from pycgroup import Cgroup
+with Cgroup(sys.argv[1], pids=50) as group:
+    process = group.popen(["sleep", "1000"])
+    print(process.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def sharing(name: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Have another process in a block of its own; yield it and what it has started there."""
+    command = [sys.executable, "-c", SHARING, name]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process, int(process.stdout.readline())
+
+
+@needs("group-attributes")
+@pytest.mark.parametrize("below", ["", "/below"])
+def test_another_process_keeps_the_group_that_it_shares(unique: Unique, below: str) -> None:
+    name = unique("memory", "pids")
+    with ExitStack() as stack:
+        with Cgroup(name, pids=50) as group:
+            started = group.popen(["sleep", "1000"])
+            _, pid = stack.enter_context(sharing(name + below))
+        assert started.wait(timeout=60) == -9
+        assert oracle.pids("pids", name + below) == {pid}
+    assert not runs(pid)
+    assert places(name) == []
+
+
+@needs("group-attributes")
+@pytest.mark.parametrize("below", ["", "/below"])
+def test_reap_spares_a_group_as_long_as_one_of_its_users_lives(unique: Unique, below: str) -> None:
+    name = unique("memory", "pids")
+    with sharing(name) as (maker, first), sharing(name + below) as (_, pid):
+        maker.kill()
+        maker.wait()
+        reap()
+        assert pid in oracle.pids("pids", name + below)
+        assert runs(pid)
+    reap()
+    assert not runs(pid)
+    assert places(name) == []
+    os.kill(first, signal.SIGKILL) if runs(first) else None
+
+
+def test_who_shares_nothing_as_there_are_no_marks_does_not_mind_that_it_is_removed(
+    unique: Unique, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owners, "_SPACES", ())
     name = unique("memory", "pids")
     with ExitStack() as guest:
         with Cgroup(name, pids=50):
             guest.enter_context(Cgroup(name, pids=50))
         assert places(name) == []
+
+
+def test_what_create_made_without_a_name_stays_when_its_maker_has_ended() -> None:
+    code = "from pycgroup import Cgroup; print(*Cgroup(pids=50).create().paths)"
+    made = script(code).split()
+    try:
+        assert not {*reap()} & {*made}
+        assert all(map(os.path.isdir, made))
+    finally:
+        for directory in made:
+            os.rmdir(directory)
 
 
 @needs("pids", version=1)

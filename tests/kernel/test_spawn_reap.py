@@ -105,18 +105,18 @@ def test_what_a_dead_owner_had_below_another_s_group(unique: Callable[..., str])
 
 
 def test_a_number_that_has_come_again_is_another_process() -> None:
-    namespace, pid, start = owners.owner().split("-")
-    assert not owners.is_dead(owners.owner())
-    assert owners.is_dead(f"{namespace}-{pid}-{int(start) - 1}")
-    assert owners.is_dead(f"{namespace}-{2**22 - 1}-5")
-    assert not owners.is_dead(f"n1t1-{2**22 - 1}-5"), "a process of another namespace is not known to be dead"
+    namespace, pid, start, _ = owners.entrance().split("-")
+    assert not owners.is_dead(owners.entrance())
+    assert owners.is_dead(f"{namespace}-{pid}-{int(start) - 1}-0")
+    assert owners.is_dead(f"{namespace}-{2**22 - 1}-5-0")
+    assert not owners.is_dead(f"n1t1-{2**22 - 1}-5-0"), "a process of another namespace is not known to be dead"
     assert not owners.is_dead("somebody else's mark")
 
 
 def test_an_owner_is_read_from_the_name_where_there_are_no_attributes(unique: Callable[..., str]) -> None:
     directory = oracle.make("pids", f"{unique('pids')}/pycgroup-n12t3-34-56-7")
-    assert owners.owner_of(directory) == "n12t3-34-56"
-    assert owners.owner_of(os.path.dirname(directory)) is None
+    assert owners.users_of(directory) == ["n12t3-34-56-7"]
+    assert owners.users_of(os.path.dirname(directory)) == []
     os.rmdir(directory)
 
 

@@ -193,6 +193,23 @@ def _user_attributes() -> str | None:
     return None
 
 
+@capability("group-attributes")
+def _group_attributes() -> str | None:
+    for hierarchy in machine.hierarchies():
+        base = machine.base(hierarchy)
+        if base is None:
+            continue
+        group = f"{hierarchy.directory(base)}/{machine.PREFIX}test-{os.getpid()}-attributes"
+        os.mkdir(group)
+        try:
+            os.setxattr(group, f"{'user' if hierarchy.version == 2 else 'trusted'}.pycgroup-test", b"1")
+        except OSError as error:
+            return f"groups in {hierarchy.mount} keep no attributes of this user: {error.strerror}"
+        finally:
+            os.rmdir(group)
+    return None
+
+
 @capability("swap")
 def _swap() -> str | None:
     return None if len(machine.read("/proc/swaps").splitlines()) > 1 else "no swap is active"
