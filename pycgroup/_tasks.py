@@ -193,14 +193,18 @@ def _killed_at_once(directory: str, recheck: float | None, patience: float) -> b
     return _waiting.until(events, lambda: "populated 0" in _kernfs.read(events), patience, recheck)
 
 
-def kill(directory: str, spared: Callable[[int], bool] | None = None, *, patience: float = _PATIENCE) -> list[int]:
-    """Kill every process of a group but the calling one and those spared; return those that did not go in time.
+def kill(
+    directory: str, chosen: Callable[[list[int]], list[int]] | None = None, *, patience: float = _PATIENCE
+) -> list[int]:
+    """Kill every process of a group but the calling one, or those chosen; return those that did not go in time.
 
     A process may fork while the others are killed, so this goes on until the group is empty. `patience` is seconds.
     Raises OSError.
     """
     deadline = time.monotonic() + patience
-    while victims := _others(directory, spared):
+    while victims := _others(directory, chosen):
+        if len(victims) > _AT_ONCE:
+            _doom(victims, directory)  # who is not shot forks on while the first are waited for
         left = _shoot(victims[:_AT_ONCE], directory, deadline)
         if left or time.monotonic() > deadline:
             return left or victims
@@ -210,14 +214,17 @@ def kill(directory: str, spared: Callable[[int], bool] | None = None, *, patienc
 def doom(directory: str) -> None:
     """Send SIGKILL to every process of a group and of those below, and wait for none. Raises OSError."""
     for group in tree(directory):
-        victims = pids([group])
-        for start in range(0, len(victims), _AT_ONCE):
-            _shoot(victims[start : start + _AT_ONCE], group, deadline=0)
+        _doom(pids([group]), group)
 
 
-def _others(directory: str, spared: Callable[[int], bool] | None) -> list[int]:
+def _doom(victims: list[int], directory: str) -> None:
+    for start in range(0, len(victims), _AT_ONCE):
+        _shoot(victims[start : start + _AT_ONCE], directory, deadline=0)
+
+
+def _others(directory: str, chosen: Callable[[list[int]], list[int]] | None) -> list[int]:
     others = [pid for pid in pids([directory]) if pid not in (0, os.getpid())]
-    return others if spared is None else [pid for pid in others if not spared(pid)]
+    return others if chosen is None else chosen(others)
 
 
 def _shoot(victims: list[int], directory: str, deadline: float) -> list[int]:

@@ -9,6 +9,7 @@ import time
 
 from . import _kernfs, _tasks, controllers, owners
 from ._types import TYPE_CHECKING
+from .calming import Calm
 from .ending import Ending
 from .errors import (
     CgroupError,
@@ -266,8 +267,10 @@ class Combined(Placed):
 
         Raises GroupBusyError, PermissionDeniedError, GroupNotFoundError, and InvalidNameError for a hierarchy's root.
         """
-        for view in self.views():
-            view.kill()
+        views = self.views()
+        with Calm([view.path for view in views]):
+            for view in views:
+                view.kill()
 
     def _busy(self, left: list[int]) -> GroupBusyError:
         message = f"{self._label()}: the processes {_tasks.listed(left)} did not end after SIGKILL"

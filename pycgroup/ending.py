@@ -10,12 +10,14 @@ from itertools import takewhile
 
 from . import _locks, _native, _tasks, owners
 from ._types import TYPE_CHECKING
+from .calming import Calm
 
 if TYPE_CHECKING:
     from .spawn import Entrance
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PARENT = 1  # field 4 of /proc/PID/stat, counted from behind the name
+# Fields of /proc/PID/stat, counted from behind the name: 4 and 22.
+_PARENT, _START = 1, 19
 _INIT = 1
 # So many starts are remembered before those that have ended are forgotten.
 _MANY = 4096
@@ -71,7 +73,8 @@ class Ending:
             if pid := pid or entrance.pid:
                 self._started[pid] = self._under_way[entrance][0], _now()
             if len(self._started) > self._most:
-                self._started = {each: ticks for each, ticks in self._started.items() if self._is_started(each)}
+                seen = _Seen()
+                self._started = {each: ticks for each, ticks in self._started.items() if self._is_started(each, seen)}
                 self._most = max(_MANY, 2 * len(self._started))
             del self._under_way[entrance]  # last of all: a signal handler may raise anywhere
 
@@ -91,33 +94,69 @@ class Ending:
             if entrance.pid:
                 self._started.setdefault(entrance.pid, (begun, _now()))
         # Orphans go to the nearest that has asked for them, which only this process can tell of itself.
-        me, *above = _line(os.getpid())
+        me, *above = _Seen().line(os.getpid())
         adopters = {me, *above} if not joined and _native.is_subreaper() else {*above}
 
-        def spared(pid: int) -> bool:
-            line = _line(pid)
-            if not brought.isdisjoint(line) or any(map(self._is_another_s, line)):
-                return True
-            ours = any(map(self._is_started, line)) or (self._launches and os.getpid() in line)
-            return not ours and not (alone and self._is_orphan(line, groups, adopters))
+        def chosen(pids: list[int]) -> list[int]:
+            seen = _Seen()
+            inside = set(_tasks.pids(groups)) if alone else set()
+
+            def is_ours(pid: int) -> bool:
+                line = seen.line(pid)
+                if not brought.isdisjoint(line) or any(self._is_another_s(each, seen) for each in line):
+                    return False
+                if any(self._is_started(each, seen) for each in line) or (self._launches and me in line):
+                    return True
+                return alone and self._is_orphan(line, inside, adopters, seen)
+
+            return list(filter(is_ours, pids))
 
         deadline = time.monotonic() + patience
-        left = {pid for group in groups for pid in _tasks.kill(group, spared, patience=deadline - time.monotonic())}
+        with Calm(directories):
+            left = {pid for group in groups for pid in _tasks.kill(group, chosen, patience=deadline - time.monotonic())}
         return sorted(left)
 
-    def _is_started(self, pid: int) -> bool:
+    def _is_started(self, pid: int, seen: _Seen) -> bool:
         earliest, latest = self._started.get(pid, (0, -1))
-        return earliest <= latest and earliest <= (owners.started(pid) or 0) <= latest
+        return earliest <= latest and earliest <= seen.start(pid) <= latest
 
-    def _is_another_s(self, pid: int) -> bool:
-        return pid in self._others and self._others[pid] == owners.started(pid)
+    def _is_another_s(self, pid: int, seen: _Seen) -> bool:
+        return pid in self._others and self._others[pid] == seen.start(pid)
 
-    def _is_orphan(self, line: list[int], groups: list[str], adopters: set[int]) -> bool:
+    def _is_orphan(self, line: list[int], group: set[int], adopters: set[int], seen: _Seen) -> bool:
         """Tell whether a process, or the highest of its parents that is in the group, belongs to no one any more."""
-        inside = list(takewhile(set(_tasks.pids(groups)).__contains__, line)) or line[:1]
+        inside = list(takewhile(group.__contains__, line)) or line[:1]
         above = line[len(inside) :]
         adopted = bool(above) and (above[0] in adopters or _adopts(above[0]))
-        return adopted and (owners.started(inside[-1]) or 0) >= (self._first or 0)
+        return adopted and seen.start(inside[-1]) >= (self._first or 0)
+
+
+class _Seen:
+    """Parents and start times of processes, each looked at once: a group may have thousands, one below the other."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[int, int]] = {}
+
+    def _look(self, pid: int) -> tuple[int, int]:
+        if pid not in self._known:
+            try:
+                fields = owners.stat_fields(pid)
+            except (FileNotFoundError, ProcessLookupError):
+                self._known[pid] = 0, 0
+            else:
+                self._known[pid] = int(fields[_PARENT]), int(fields[_START])
+        return self._known[pid]
+
+    def start(self, pid: int) -> int:
+        """Return when a process was started, in clock ticks; 0 for one that has ended."""
+        return self._look(pid)[1]
+
+    def line(self, pid: int) -> list[int]:
+        """Return a process and those above it."""
+        line = [pid]
+        while line[-1] > _INIT and (parent := self._look(line[-1])) != (0, 0):
+            line.append(parent[0])
+        return line
 
 
 def _now() -> int:
@@ -133,14 +172,3 @@ def _adopts(pid: int) -> bool:
             return file.read() == "systemd\n"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def _line(pid: int) -> list[int]:
-    """Return a process and those above it."""
-    line = [pid]
-    try:
-        while line[-1] > _INIT:
-            line.append(int(owners.stat_fields(line[-1])[_PARENT]))
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return line

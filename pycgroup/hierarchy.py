@@ -131,6 +131,10 @@ class Hierarchy:
         """Return whether a process may be put into a group; the kernel may refuse it for other reasons."""
         raise NotImplementedError
 
+    def is_frozen(self, directory: str) -> bool:
+        """Return whether what is put into a group is stopped there, as it is frozen or one above it is."""
+        raise NotImplementedError
+
     def member(self, paths: dict[str, str]) -> str | None:
         """Return a process's path in this hierarchy, from its memberships()."""
         return next((path for name, path in paths.items() if name in self.controllers), None)
@@ -164,6 +168,9 @@ class V1(Hierarchy):
 
     def takes_processes(self, directory: str) -> bool:
         return True
+
+    def is_frozen(self, directory: str) -> bool:
+        return "freezer" in self.controllers and _text(f"{directory}/freezer.state") in ("FROZEN", "FREEZING")
 
     def _shows_all(self) -> bool:
         return os.path.exists(f"{self.path}/release_agent")  # which no other group has
@@ -226,6 +233,9 @@ class V2(Hierarchy):
         # and then they never take any: the group has become the head of a threaded subtree.
         return not (_words(f"{directory}/cgroup.subtree_control") and _is_domain(directory))
 
+    def is_frozen(self, directory: str) -> bool:
+        return "frozen 1" in _text(f"{directory}/cgroup.events")
+
     def member(self, paths: dict[str, str]) -> str | None:
         return paths.get("")
 
@@ -250,10 +260,14 @@ def _is_domain(directory: str) -> bool:
 
 def _words(file: str) -> list[str]:
     """Return the words of a control file, none where it cannot be read."""
+    return _text(file).split()
+
+
+def _text(file: str) -> str:
     try:
-        return _kernfs.read(file).split()
+        return _kernfs.read(file)
     except OSError:
-        return []
+        return ""
 
 
 def _between(top: str, bottom: str) -> list[str]:

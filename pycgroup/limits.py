@@ -6,6 +6,7 @@ from __future__ import annotations
 from . import controllers
 from ._types import TYPE_CHECKING
 from .codecs import COUNT, UNLIMITED, size
+from .cpusets import CPUS
 from .errors import InvalidValueError
 from .names import nearest
 
@@ -130,7 +131,13 @@ def _cpu(words: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cpuset(words: dict[str, Any]) -> dict[str, Any]:
-    return {setting: words[word] for word, setting in (("mems", "mems"), ("cpuset", "cpus")) if word in words}
+    given = {setting: word for word, setting in (("mems", "mems"), ("cpuset", "cpus")) if word in words}
+    for word in given.values():
+        value = words[word]
+        words[word] = _checked(word, value, CPUS.encode).strip()  # an iterator is read but once
+        if not words[word]:
+            raise InvalidValueError(f"{word}={value!r} is empty: nothing could run", value=value)
+    return {setting: words[word] for setting, word in given.items()}
 
 
 def _pids(words: dict[str, Any]) -> dict[str, Any]:
@@ -144,6 +151,8 @@ def _io(words: dict[str, Any]) -> dict[str, Any]:
     try:
         for device, limits in devices.items():
             for word, amount in limits.items():
+                if _checked(word, amount) == 0:  # which v1 takes for no limit at all
+                    raise InvalidValueError(f"io: {word}={amount!r} is nothing; at least 1", value=amount)
                 values.setdefault(_IO[word], {})[device] = amount
     except (AttributeError, KeyError):
         wanted = "{'8:0': {'rbps': '10M'}} with " + ", ".join(_IO)

@@ -176,6 +176,7 @@ class Popen(subprocess.Popen["Any"]):
     def _start_with(self, preexec: Callable[[], object], given: tuple[Any, ...]) -> int:
         """Start a child that runs Python of the caller's before it executes the program: after it is inside."""
         report = given[13]
+        gid, groups, uid = given[17:20]
         entrance = self._entrance
 
         def enter() -> None:  # pragma: no cover  # in a forked process
@@ -185,15 +186,30 @@ class Popen(subprocess.Popen["Any"]):
                 except OSError as cause:
                     os.write(report, f"SubprocessError:0:{_REFUSED_MARK} {cause.errno} {which}".encode())
                     os._exit(255)
+            try:
+                _become(uid, gid, groups)
+            except OSError as cause:
+                os.write(report, b"OSError:%x:%s" % (cause.errno or 0, _MESSAGES[_native.PREPARE]))
+                os._exit(255)
             preexec()
 
-        pid: int = _FORK_EXEC(*given[:21], enter, *given[22:])
+        # Who has become another user, as C does before it calls a function, may not enter any more.
+        pid: int = _FORK_EXEC(*given[:17], None, None, None, given[20], enter, *given[22:])
         return pid
 
 
 _FORK_EXEC: Any = getattr(subprocess, "_fork_exec")  # noqa: B009  # nor this
 _EXECUTE_CHILD: Any = getattr(subprocess.Popen, "_execute_child")  # noqa: B009  # typeshed does not have it
 _REFUSED_MARK = "pycgroup-refused"
+
+
+def _become(uid: int | None, gid: int | None, groups: Sequence[int] | None) -> None:  # pragma: no cover  # as above
+    if groups is not None:
+        os.setgroups(groups)
+    if gid is not None:
+        os.setresgid(gid, gid, gid)
+    if uid is not None:
+        os.setresuid(uid, uid, uid)
 
 
 def _number(value: int | None) -> int:

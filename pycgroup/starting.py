@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import errno
+
 from ._types import TYPE_CHECKING
 from .combined import Combined
-from .errors import GroupNotFoundError
+from .errors import GroupBusyError, GroupNotFoundError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -39,9 +41,14 @@ class Starting(Combined):
     def begin(self) -> Entrance:
         """Return the way in for a process that is to be started; started() is to say that it was, or was not.
 
-        Raises GroupNotFoundError where the group's block is ending, in another thread.
+        Raises GroupNotFoundError where the group's block is ending, in another thread, and GroupBusyError where what
+        is started would be stopped before its first instruction, and this process until then.
         """
         entrance = self._way_in()
+        for tree, directory in self._places.items():
+            if tree.is_frozen(directory):
+                message = f"{self._label()}: nothing can start in {directory}, which is frozen: thaw() it first"
+                raise GroupBusyError(message, group=self._path, errno=errno.EBUSY)
         self._ending.begin(entrance)
         if self._is_ending:
             self._ending.started(entrance)

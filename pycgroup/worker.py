@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import traceback
+from contextlib import suppress
 from multiprocessing.reduction import ForkingPickler
 
 from . import _kernfs, _tasks
@@ -54,6 +55,8 @@ def serve(link: Connection, refusal: BaseException | None = None) -> None:
 
     A refusal is the answer to everything.
     """
+    # What a function forks does not hold the link: the other end would wait for a reader that never reads.
+    os.register_at_fork(after_in_child=link.close)
     while True:
         try:
             question = link.recv_bytes()
@@ -80,7 +83,8 @@ def _answer(question: bytes) -> bytes:
     finally:
         # The process may be killed as soon as it has answered.
         for stream in filter(None, (sys.stdout, sys.stderr)):
-            stream.flush()
+            with suppress(ValueError):  # the function has closed it
+                stream.flush()
 
 
 def _pickled(value: object, *, succeeded: bool = True) -> bytes:
@@ -94,10 +98,17 @@ def _described(error: BaseException) -> bytes:
         answer = _pickled(error, succeeded=False)
         pickle.loads(answer)  # noqa: S301  # some exceptions can be pickled, but not be made again
     except Exception:  # noqa: BLE001  # a class of the caller's may raise anything
-        replacement = RuntimeError(f"{type(error).__name__}: {error}")
+        replacement = RuntimeError(f"{type(error).__name__}: {_said(error)}")
         replacement.add_note("\n".join(error.__notes__))
         return _pickled(replacement, succeeded=False)
     return answer
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as another:  # noqa: BLE001  # as above
+        return f"its text cannot be had: {type(another).__name__}"
 
 
 class Unwrapped:

@@ -74,6 +74,29 @@ def fail_oddly() -> None:
     raise OddError("o", "dd")
 
 
+class SilentError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("it has no text")
+
+    def __reduce__(self) -> str:
+        raise pickle.PicklingError("nor can it be pickled")
+
+
+def fail_silently() -> None:
+    raise SilentError
+
+
+def close_output() -> None:
+    sys.stdout.close()
+
+
+def fork_one_that_stays() -> int:
+    child = os.fork()
+    while not child:
+        signal.pause()
+    return child
+
+
 def remember(path: str) -> None:
     Path(path).write_text("initialized")
 
@@ -116,6 +139,26 @@ def test_an_exception_comes_back_with_where_it_was_raised(worker: Worker) -> Non
 def test_an_exception_that_cannot_be_made_again_is_described(worker: Worker) -> None:
     with pytest.raises(RuntimeError, match="OddError: odd"):
         worker.call(fail_oddly, (), {})
+
+
+def test_an_exception_without_a_text_is_named(worker: Worker) -> None:
+    with pytest.raises(RuntimeError, match="SilentError: its text cannot be had: ValueError"):
+        worker.call(fail_silently, (), {})
+    assert worker.call(eat, (1,), {}) == MIB
+
+
+def test_a_function_may_close_the_output(group: Cgroup) -> None:
+    assert group.call(close_output) is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_child_of_a_dead_worker_keeps_nobody_waiting(group: Cgroup, method: str) -> None:
+    """Not with a question that is larger than what the kernel buffers, though the child has not ended."""
+    with Worker(group, method) as worker:
+        worker.call(fork_one_that_stays, (), {})
+        os.kill(worker.call(pid, (), {}), signal.SIGKILL)
+        with pytest.raises(WorkerDiedError, match="SIGKILL"):
+            worker.call(len, (bytes(10 * MIB),), {})
 
 
 def test_a_value_that_cannot_be_pickled(worker: Worker) -> None:

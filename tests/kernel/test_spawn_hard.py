@@ -92,6 +92,72 @@ def test_the_first_who_leaves_leaves_the_group_to_the_other(unique: Unique) -> N
     os.kill(orphan, signal.SIGKILL)
 
 
+BOMB = """
+import os
+while True:
+    try:
+        os.fork()
+    except OSError:
+        pass
+"""
+
+
+def test_a_timeout_ends_a_fork_bomb_and_changes_no_limit(unique: Unique) -> None:
+    """Its processes are so many that whoever kills one after the other hardly gets to run."""
+    name = unique("memory", "pids")
+    with Cgroup(name, pids=230) as group:
+        with pytest.raises(subprocess.TimeoutExpired):
+            group.run([sys.executable, "-c", BOMB], timeout=2)
+        assert oracle.pids("pids", name) == set()
+        assert oracle.read("pids", name, "pids.max") == "230"
+        freeze = Path(group.pids.path, "cgroup.freeze")
+        assert not freeze.exists() or freeze.read_text() == "0\n"
+        assert group.run(["true"]).returncode == 0
+    assert places(name) == []
+
+
+def test_a_fork_bomb_that_this_process_is_in_ends_too(unique: Unique) -> None:
+    name = unique("memory", "pids")
+    done = script(INSIDE_BOMB, name, BOMB)
+    assert done == "230\n"
+    assert places(name) == []
+
+
+INSIDE_BOMB = """
+import os, sys
+from pycgroup import Cgroup
+with Cgroup(sys.argv[1], pids=230) as group:
+    group.attach()
+    process = group.popen([sys.executable, "-c", sys.argv[2]])
+    while group.pids.current < 220:
+        pass
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    assert group.end_started() == [] and group.processes() == [os.getpid()]
+    assert nice == os.getpriority(os.PRIO_PROCESS, 0)
+    print(group.pids.max)
+"""
+
+
+@needs("freezer")
+@pytest.mark.parametrize("above", ["", "/below"])
+def test_nothing_starts_where_it_would_be_stopped(unique: Unique, above: str) -> None:
+    """Else this process would wait for it, deaf to signals, until somebody thaws the group."""
+    name = unique("freezer")
+    oracle.make("freezer", name)
+    frozen = Cgroup.FREEZER(name)
+    if above:
+        oracle.make("freezer", name + above)
+    group = Cgroup(name + above)
+    frozen.freeze()
+    for start in (group.popen, group.run):
+        with pytest.raises(GroupBusyError, match=r"frozen: thaw\(\) it first"):
+            start(["true"])
+    assert oracle.pids("freezer", name + above) == set()
+    frozen.thaw()
+    assert group.run(["true"]).returncode == 0
+    frozen.delete(recursive=True)
+
+
 SHARING = """
 import sys
 from pycgroup import Cgroup
@@ -244,6 +310,8 @@ class Interrupted(Exception):
 def interrupt(number, frame):
     raise Interrupted
 
+with Cgroup(sys.argv[1], pids=50) as group:
+    group.run(["true"])  # all is imported now: Python ignores what a handler raises in some steps of an import
 signal.signal(signal.SIGALRM, interrupt)
 count = 0
 for _ in range(100):

@@ -204,6 +204,23 @@ def test_preexec_fn_runs_inside(group: Cgroup, tmp_path: Path) -> None:
     assert outside(seen.read_text(), group.paths) == []
 
 
+@needs("root")
+def test_preexec_fn_runs_inside_as_another_user(group: Cgroup) -> None:
+    reader, writer = os.pipe()
+
+    def tell() -> None:
+        ids = f"{os.getresuid()} {os.getresgid()} {os.getgroups()}\n"
+        os.write(writer, ids.encode() + Path("/proc/self/cgroup").read_bytes())
+
+    done = group.run(["id", "-u"], preexec_fn=tell, stdout=PIPE, user=NOBODY, group=NOBODY, extra_groups=[1])
+    os.close(writer)
+    with open(reader) as pipe:
+        ids, _, memberships = pipe.read().partition("\n")
+    assert done.stdout == f"{NOBODY}\n".encode()
+    assert ids == f"{(NOBODY,) * 3} {(NOBODY,) * 3} [1]"
+    assert outside(memberships, group.paths) == []
+
+
 def test_an_error_of_preexec_fn_is_subprocess_own(group: Cgroup) -> None:
     with pytest.raises(subprocess.SubprocessError, match="preexec_fn"):
         group.popen(["true"], preexec_fn=lambda: 1 / 0)

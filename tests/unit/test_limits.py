@@ -64,6 +64,24 @@ def test_io_is_by_device_and_word(io: Any) -> None:
         Limits(io=io)
 
 
+@pytest.mark.parametrize("amount", [0, "0", "0K"])
+def test_io_of_nothing_is_refused(amount: Any) -> None:
+    """A kernel of v1 takes 0 for no limit at all."""
+    with pytest.raises(InvalidValueError, match="at least 1"):
+        Limits(io={"8:0": {"rbps": amount}})
+
+
+@pytest.mark.parametrize("cpus", ["", [], set()])
+@pytest.mark.parametrize("word", ["cpuset", "mems"])
+def test_a_set_of_no_cpus_is_refused(word: str, cpus: Any) -> None:
+    with pytest.raises(InvalidValueError, match=f"{word}=.* is empty"):
+        Limits(**{word: cpus})
+
+
+def test_an_iterator_of_cpus_is_read_once() -> None:
+    assert (Limits(cpuset=iter([0, 1])) | Limits(pids=5)).settings()[Cgroup.CPUSET] == {"cpus": "0-1"}
+
+
 @pytest.mark.parametrize("words", [{"memory": "64X"}, {"memory": True}, {"pids": True}, {"pids": "many"}, {"pids": -2}])
 def test_what_no_kernel_takes_is_refused_at_once(words: dict[str, Any]) -> None:
     with pytest.raises(InvalidValueError, match=next(iter(words))):
