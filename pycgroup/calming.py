@@ -32,6 +32,8 @@ class Calm:
     def __enter__(self) -> None:
         try:
             self._begin()
+        except FileNotFoundError:
+            return  # the group has been removed
         except BaseException:
             self._end()
             raise

@@ -19,6 +19,7 @@ from .errors import (
     UnavailableError,
 )
 from .freezing import Freezing, thaw_all
+from .hosts import here
 from .making import Made
 from .names import group_name
 from .placed import Placed
@@ -163,6 +164,7 @@ class Combined(Placed):
         try:
             if made.mark and not self._entries:
                 self._share(made)
+                made.around = self._around()
             self._make(made)
             self._entries.append(made)
             self._is_held = True
@@ -185,6 +187,12 @@ class Combined(Placed):
                     self._ending.spare(directory)
             except FileNotFoundError:
                 continue  # its last user has left
+
+    def _around(self) -> set[str]:
+        """Return the directories of the group that the calling process is in."""
+        there = self.found()
+        mine = here().directories() if there else {}
+        return {directory for tree, directory in there.items() if _tasks.inside(directory, mine.get(tree))}
 
     def _rename(self, name: str) -> None:
         self.name = name
@@ -214,7 +222,9 @@ class Combined(Placed):
     def _end(self, made: Made) -> None:
         present = [view for view in self.views() if os.path.isdir(view.path)] if self.found() else []
         for view in present:
-            view.leave(always=view.path in made.held)
+            ends = view.path in made.held and not made.is_shared(view.path)
+            if ends or view.path not in made.around:
+                view.leave(always=ends)
         if present:
             self._kill_started(made)
         try:

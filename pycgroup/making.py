@@ -22,7 +22,7 @@ class Made:
     them too, and for reap(). `known`: directories that another entry of the same object has.
     """
 
-    __slots__ = ("_known", "alone", "directories", "mark", "process", "shared")
+    __slots__ = ("_known", "alone", "around", "directories", "mark", "process", "shared")
 
     def __init__(self, *, alone: bool = False, marked: bool = False, known: Iterable[str] = ()) -> None:
         self.alone = alone
@@ -33,6 +33,8 @@ class Made:
         self.directories: list[str] = []
         #: Those that others have made with marks, so that the last one who leaves removes them.
         self.shared: list[str] = []
+        #: Those that the process was in already.
+        self.around: set[str] = set()
 
     @property
     def held(self) -> list[str]:
@@ -100,7 +102,10 @@ class Made:
 
     def is_shared(self, directory: str) -> bool:
         """Return whether somebody else who lives uses a directory too. Raises OSError."""
-        return bool(self.mark) and owners.are_others(directory, {self.mark})
+        try:
+            return bool(self.mark) and owners.are_others(directory, {self.mark})
+        except FileNotFoundError:
+            return False  # it has been removed
 
     def remove(self) -> bool:
         """Remove what is empty and nobody else uses; return whether all of it is gone. Raises OSError."""

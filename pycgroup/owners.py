@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SPACES = ("user.pycgroup.", "trusted.pycgroup.")
 _PREFIX = "pycgroup-"
+_STAYS = "-stays"
 _REFUSED = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSPC)
 # Fields of /proc/PID/stat, counted from behind the name: 3, 20 and 22.
 _STATE, _THREADS, _START_TIME = 0, 17, 19
@@ -74,7 +75,7 @@ def unique_name() -> str:
 
 def lasting(name: str) -> str:
     """Return a name that is as unique as unique_name(), for a group that does not end with its owner."""
-    return f"{name}-stays"
+    return name if name.endswith(_STAYS) else name + _STAYS
 
 
 def entrance() -> str:

@@ -178,6 +178,27 @@ def sharing(name: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 
 @needs("group-attributes")
+def test_an_inner_block_leaves_this_process_where_the_outer_one_has_brought_it(unique: Unique) -> None:
+    name = unique("memory", "pids")
+    code = f"""
+from pycgroup import Cgroup
+def inside():
+    return {name!r} in open("/proc/self/cgroup").read()
+with Cgroup({name!r}, pids=50) as outer:
+    outer.attach()
+    with Cgroup({name!r}, pids=50) as inner:
+        inner.run(["true"])
+    print(inside())
+    with Cgroup({name!r}, pids=50) as inner:
+        inner.attach()
+    print(inside())
+print(inside())
+"""
+    assert script(code).split() == ["True", "True", "False"]
+    assert places(name) == []
+
+
+@needs("group-attributes")
 @pytest.mark.parametrize("below", ["", "/below"])
 def test_another_process_keeps_the_group_that_it_shares(unique: Unique, below: str) -> None:
     name = unique("memory", "pids")
