@@ -232,10 +232,11 @@ def _shoot(victims: list[int], directory: str, deadline: float) -> list[int]:
     held = _hold(victims)
     try:
         # A number may have become another process's since the list was read; of those that are held it cannot.
-        inside = held.keys() & set(pids([directory]))
+        there = set(pids([directory]))
+        inside = [pid for pid in held if pid in there]  # in their order: a shell dies before it can tell of its child
         for pid in inside:
             _signal(held[pid], _SIGKILL)
-        return sorted(pid for pid in inside if not _ended(held[pid], deadline))
+        return [pid for pid in inside if not _ended(held[pid], deadline)]
     finally:
         for fd in held.values():
             os.close(fd)

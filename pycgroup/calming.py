@@ -21,11 +21,13 @@ _STOPPING = (("cgroup.freeze", "1"), ("pids.max", "0"))
 class Calm:
     """Keeps a group from forking, and this thread from starving beside it, as far as it may; nothing where it is small.
 
-    Not by freezing where this process is inside, which would stop too. Raises OSError.
+    Not by freezing where this process is inside, which would stop too; and where others use the group (`shared`), it
+    is only this thread that is put first. Raises OSError.
     """
 
-    def __init__(self, directories: list[str]) -> None:
+    def __init__(self, directories: list[str], *, shared: bool = False) -> None:
         self._directories = directories
+        self._shared = shared
         self._before: list[tuple[str, str]] = []
         self._nice: int | None = None
 
@@ -46,7 +48,7 @@ class Calm:
         inside = _tasks.pids(groups)
         if len(inside) <= _MANY:
             return
-        for directory in self._directories:
+        for directory in () if self._shared else self._directories:
             for name, value in _STOPPING[os.getpid() in inside :]:
                 if self._is_set(f"{directory}/{name}", value):
                     break
@@ -55,8 +57,10 @@ class Calm:
 
     def _is_set(self, file: str, value: str) -> bool:
         try:
-            self._before.append((file, _kernfs.read(file)))
-            _kernfs.write(file, value)
+            before = _kernfs.read(file)
+            if before != value:  # else another thread is ending the group too, and will restore it
+                self._before.append((file, before))
+                _kernfs.write(file, value)
         except (FileNotFoundError, PermissionError):
             return False
         return True

@@ -15,18 +15,20 @@ from .errors import (
     CgroupError,
     GroupBusyError,
     GroupExistsError,
+    GroupNotFoundError,
     PermissionDeniedError,
     UnavailableError,
 )
 from .freezing import Freezing, thaw_all
-from .hosts import here
+from .hierarchy import Place
 from .making import Made
 from .names import group_name
-from .placed import Placed
+from .placed import Placed, below
 from .settings import apply
+from .turns import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Any, Literal, Self, Unpack
 
@@ -80,11 +82,12 @@ class Combined(Placed):
         if self._unnamed:
             self._rename(owners.lasting(self.name))
         made = Made()
-        try:
-            self._make(made)
-        except BaseException:
-            self._forget(made)
-            raise
+        with Turn(needed=not self._unnamed):
+            try:
+                self._make(made)
+            except BaseException:
+                self._forget(made)
+                raise
         return self
 
     def _make(self, made: Made) -> None:
@@ -98,7 +101,7 @@ class Combined(Placed):
         if not self._places:
             self._make_for(controllers.FREEZER, made, needed=True)
         for kind, values in checked.items():
-            self._limit(kind, values)
+            self._limit(kind, values, made)
         self._is_own |= self._holds(made)
         # One that has a name may have been entered by others already.
         self.is_fresh = made.alone
@@ -113,7 +116,10 @@ class Combined(Placed):
             self._entries.remove(made)
         self._is_held = bool(self._entries)
         self._is_own &= self._is_held
-        made.undo()
+        for view, before in reversed(made.replaced):
+            _restore(view, before)
+        with Turn(needed=bool(made.mark)):
+            made.undo()
         if not self._is_held:
             self._places = {}
 
@@ -133,8 +139,10 @@ class Combined(Placed):
             if needed:
                 raise
 
-    def _limit(self, kind: type[controllers.Core], values: dict[Setting[Any, Any], Any]) -> None:
+    def _limit(self, kind: type[controllers.Core], values: dict[Setting[Any, Any], Any], made: Made) -> None:
         view = self.view(kind)
+        if view.path not in made.directories:
+            made.replaced.append((view, _read(view, values)))
         if kind is controllers.CPUSET:
             # v1 takes no process before both are set.
             above = controllers.CPUSET(os.path.dirname(view._place.name))
@@ -159,15 +167,10 @@ class Combined(Placed):
 
         One that another Cgroup() has made, here or in another process, is shared: the last one who leaves removes it.
         """
-        known = [directory for made in self._entries for directory in made.held]
-        made = Made(alone=self._unnamed and not self._entries, marked=not self._unnamed, known=known)
+        made = Made(alone=self._unnamed and not self._entries, marked=not self._unnamed)
         try:
-            if made.mark and not self._entries:
-                self._share(made)
-                made.around = self._around()
-            self._make(made)
-            self._entries.append(made)
-            self._is_held = True
+            with Turn(needed=not self._unnamed):
+                self._enter(made)
         except FileExistsError:
             self._forget(made)
             if not made.alone:
@@ -180,19 +183,22 @@ class Combined(Placed):
         self._rename(owners.unique_name())  # this process has become another program, which counts from the start
         return self.__enter__()
 
-    def _share(self, made: Made) -> None:
-        for directory in self.found().values():
-            try:
-                if made.share(directory):
-                    self._ending.spare(directory)
-            except FileNotFoundError:
-                continue  # its last user has left
+    def _enter(self, made: Made) -> None:
+        entries = [each for each in self._entries if each.process == os.getpid()]
+        if self._entries and not entries:
+            self._ending = Ending()  # in a forked child: what its parent has started is the parent's
+        made.known = frozenset(directory for each in entries for directory in each.held)
+        if made.mark and not entries:
+            self._share(made)
+        self._make(made)
+        self._entries.append(made)
+        self._is_held = True
 
-    def _around(self) -> set[str]:
-        """Return the directories of the group that the calling process is in."""
-        there = self.found()
-        mine = here().directories() if there else {}
-        return {directory for tree, directory in there.items() if _tasks.inside(directory, mine.get(tree))}
+    def _share(self, made: Made) -> None:
+        for tree, directory in self.found().items():
+            made.make(directory, tree.path)
+            if directory in made.shared:
+                self._ending.spare(directory)
 
     def _rename(self, name: str) -> None:
         self.name = name
@@ -206,44 +212,54 @@ class Combined(Placed):
         in it. In a forked child nothing is done: the group is its parent's.
         """
         made = self._entries.pop()
-        self._is_held = bool(self._entries)
-        if made.process != os.getpid() or (self._entries and not made.held):
-            return
+        others = any(each.process == os.getpid() for each in self._entries)
         holds = self._holds(made)
-        self._is_ending = holds and not self._entries
         try:
-            if not made.held or not made.remove():
+            if made.process != os.getpid() or (others and not made.held):
+                return
+            self._is_ending = holds and not others
+            if not made.held or not self._is_removed(made):
                 self._end(made)
+            if holds:
+                self._places, self._is_own = {}, False
         finally:
             self._is_ending = False
-        if holds:
-            self._places, self._is_own = {}, False
+            self._is_held = bool(self._entries)
+
+    def _is_removed(self, made: Made) -> bool:
+        with Turn(needed=bool(made.mark)):
+            return made.remove()
 
     def _end(self, made: Made) -> None:
-        present = [view for view in self.views() if os.path.isdir(view.path)] if self.found() else []
-        for view in present:
-            ends = view.path in made.held and not made.is_shared(view.path)
-            if ends or view.path not in made.around:
-                view.leave(always=ends)
-        if present:
-            self._kill_started(made)
-        try:
-            made.leave()  # before a look at who else is there: of two who leave at once each sees no other
-            for view in present:
-                if view.path in made.held:
-                    _delete(view, made)
-            made.remove()
-        except BaseException:
-            made.stay()
-            raise
+        views = self.views()
+        for view in filter(_exists, views):
+            view.leave(always=view.path in made.held and not made.is_shared(view.path))
+        self._kill_started(made)
+        with Turn(needed=bool(made.mark)):
+            for directory in filter(os.path.isdir, reversed(made.held)):
+                self._leave(directory, made, views)
+
+    def _leave(self, directory: str, made: Made, views: list[Controller]) -> None:
+        """Remove a directory with all below it, and move who is in it up; leave it to others who use it."""
+        view = next(view for view in views if _tasks.inside(directory, view.path))
+        if made.is_shared(directory):
+            made.leave(directory)
+        elif view.path == directory:
+            view.delete(recursive=True)
+        else:
+            tree = view._place.hierarchy
+            _leave_above(type(view).at(Place(tree, view._place.controller, below(tree, directory))), made)
 
     def _kill_started(self, made: Made) -> None:
         deadline = time.monotonic() + _PATIENCE
         while True:
-            starting = self._is_ending and self._ending.is_under_way() and time.monotonic() < deadline
-            if left := self._end_started(made):
-                raise self._busy(left)
-            if not starting:
+            starting = self._is_ending and self._ending.is_under_way()
+            try:
+                if left := self._end_started(made):
+                    raise self._busy(left)
+            except GroupNotFoundError:
+                starting = any(map(_exists, self.views()))  # a group below it was removed meanwhile, or all of it
+            if not starting or time.monotonic() > deadline:
                 break
             time.sleep(_PAUSE)
 
@@ -260,8 +276,8 @@ class Combined(Placed):
         present = [view.path for view in views if os.path.isdir(view.path)]
         joined = any(view.was_joined() for view in views)
         try:
-            mine = {made.mark for made in (*self._entries, *leaving)} - {""}
-            alone = self._is_own and not (mine and any(owners.are_others(path, mine) for path in present))
+            mine = {made.mark or self.name.removeprefix(owners.PREFIX) for made in (*self._entries, *leaving)}
+            alone = self._is_own and not any(owners.are_others(path, mine) for path in present)
             left = self._ending.kill(present, brought, alone=alone, joined=joined, patience=_BRIEFLY)
             if left:
                 for view in views:
@@ -358,12 +374,37 @@ class Combined(Placed):
                 continue  # removed meanwhile
 
 
-def _delete(view: Controller, made: Made) -> None:
+def _exists(view: Controller) -> bool:
+    return os.path.isdir(view.path)
+
+
+def _leave_above(view: Controller, made: Made) -> None:
+    """Remove a group above one that has ended, if nothing else is below; what the dead had there is left to reap()."""
+    if [user for user in owners.marks(view.path) if user != made.mark]:
+        made.leave(view.path)
+        return
     try:
-        if not made.is_shared(view.path):
-            view.delete(recursive=True)
-    except FileNotFoundError:
-        return  # another one that shared it has removed it
+        view.delete()
+    except GroupBusyError:
+        return  # it stays marked, for reap()
+
+
+def _restore(group: Controller, values: dict[Setting[Any, Any], Any]) -> None:
+    try:
+        apply(group, values)
+    except CgroupError:
+        return  # it may have been removed, too
+
+
+def _read(group: Controller, settings: Iterable[Setting[Any, Any]]) -> dict[Setting[Any, Any], Any]:
+    """Return what is set now, of what can be read here."""
+    values = {}
+    for setting in settings:
+        try:
+            values[setting] = setting.read(group)
+        except CgroupError:
+            continue
+    return values
 
 
 def _attach_if_alive(view: Controller, pid: int) -> None:

@@ -112,7 +112,7 @@ class Ending:
             return list(filter(is_ours, pids))
 
         deadline = time.monotonic() + patience
-        with Calm(directories):
+        with Calm(directories, shared=not alone):
             left = {pid for group in groups for pid in _tasks.kill(group, chosen, patience=deadline - time.monotonic())}
         return sorted(left)
 

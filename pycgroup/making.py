@@ -9,7 +9,10 @@ from . import _tasks, owners
 from ._types import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from .base import Controller
+    from .settings import Setting
 
 # A group above may be removed by another process between two calls; no one is so unlucky so often.
 _ATTEMPTS = 100
@@ -19,22 +22,23 @@ class Made:
     """What one entry into a group has made or shares, and so has to leave. `process` is who has entered.
 
     `alone`: the name is one that nobody else may have. `marked`: the directories carry who uses them, for those who use
-    them too, and for reap(). `known`: directories that another entry of the same object has.
+    them too, and for reap().
     """
 
-    __slots__ = ("_known", "alone", "around", "directories", "mark", "process", "shared")
+    __slots__ = ("alone", "directories", "known", "mark", "process", "replaced", "shared")
 
-    def __init__(self, *, alone: bool = False, marked: bool = False, known: Iterable[str] = ()) -> None:
+    def __init__(self, *, alone: bool = False, marked: bool = False) -> None:
         self.alone = alone
         self.mark = owners.entrance() if marked else ""
         self.process = os.getpid()
-        self._known = frozenset(known)
+        #: Directories that another entry of the same object has.
+        self.known: frozenset[str] = frozenset()
         #: Those that were made, the ones above first.
         self.directories: list[str] = []
         #: Those that others have made with marks, so that the last one who leaves removes them.
         self.shared: list[str] = []
-        #: Those that the process was in already.
-        self.around: set[str] = set()
+        #: Limits that were there before this entry set its own.
+        self.replaced: list[tuple[Controller, dict[Setting[Any, Any], Any]]] = []
 
     @property
     def held(self) -> list[str]:
@@ -49,6 +53,12 @@ class Made:
                 self._share_above(above)
                 above = os.path.dirname(above)
         self._make(directory)
+
+    def _share_above(self, directory: str) -> None:
+        try:
+            self.share(directory)
+        except FileNotFoundError:
+            return  # it is still to be made
 
     def _make(self, directory: str) -> None:
         # Not by libcgroup, which reads /proc/mounts anew for each value: a group of four controllers would take as
@@ -81,29 +91,24 @@ class Made:
 
     def share(self, directory: str) -> bool:
         """Become one of those who use a directory, be they dead; return whether there were any. Raises OSError."""
-        if not self.mark or directory in self._known:
+        if not self.mark or directory in self.known:
             return False
         if directory in self.directories or directory in self.shared:
             return True
-        users = owners.marks(directory)
-        if not users:
+        if not owners.users_of(directory):
             return False
+        self.shared.append(directory)  # first, as above
         owners.mark(directory, self.mark)
-        self.shared.append(directory)
-        for user in filter(owners.is_dead, users):
+        # One of the dead stays: if nobody who lives can remove it, reap() will.
+        for user in list(filter(owners.is_dead, owners.marks(directory)))[1:]:
             owners.unmark(directory, user)
         return True
 
-    def _share_above(self, directory: str) -> None:
-        try:
-            self.share(directory)
-        except FileNotFoundError:
-            return  # it is still to be made
-
     def is_shared(self, directory: str) -> bool:
         """Return whether somebody else who lives uses a directory too. Raises OSError."""
+        mine = self.mark or os.path.basename(directory).removeprefix(owners.PREFIX)
         try:
-            return bool(self.mark) and owners.are_others(directory, {self.mark})
+            return owners.are_others(directory, {mine})
         except FileNotFoundError:
             return False  # it has been removed
 
@@ -114,26 +119,23 @@ class Made:
 
     def _is_removed(self, directory: str) -> bool:
         try:
-            return not self.is_shared(directory) and _tasks.is_removed(directory)
+            return not (self.mark and self.is_shared(directory)) and _tasks.is_removed(directory)
         except FileNotFoundError:
             return True  # somebody else has done it
 
-    def leave(self) -> None:
-        """Be no more among those who use the directories that are still there. Raises OSError."""
-        self._each(owners.unmark)
-
-    def stay(self) -> None:
-        """Be among those who use them again, as they could not be removed, for reap() to find. Raises OSError."""
-        self._each(owners.mark)
-
-    def _each(self, change: Callable[[str, str], None]) -> None:
-        for directory in self.held if self.mark else ():
+    def leave(self, directory: str) -> None:
+        """Be no more among those who use a directory. Raises OSError."""
+        if self.mark:
             try:
-                change(directory, self.mark)
+                owners.unmark(directory, self.mark)
             except FileNotFoundError:
-                continue  # it has been removed
+                return  # somebody else has removed it
 
     def undo(self) -> None:
-        """Remove what is empty, and leave the rest to others, as the entry has failed. Raises OSError."""
-        self.remove()
-        self.leave()
+        """Remove what is empty, and leave what others use, as the entry has failed. Raises OSError.
+
+        What is neither, as somebody has put a process into it meanwhile, stays marked, for reap().
+        """
+        for directory in reversed(self.held):
+            if not self._is_removed(directory) and (directory in self.shared or self.is_shared(directory)):
+                self.leave(directory)

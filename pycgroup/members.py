@@ -36,7 +36,12 @@ _joined: set[str] = set()
 class Members(View):
     """The processes and threads of a group, and the groups below it."""
 
-    __slots__ = ()
+    __slots__ = ("_has_come",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        #: Whether attach() of this object has brought the calling process here.
+        self._has_come = False
 
     def attach(self, pid: int | None = None) -> None:
         """Move a process with all its threads into the group, by default the calling one.
@@ -51,6 +56,7 @@ class Members(View):
             _joined.add(self.path)
         if before is not None and before != self.path:
             _before.setdefault(self.path, {})[pid or os.getpid()] = before
+            self._has_come |= pid in (None, os.getpid())
 
     def attached(self) -> set[int]:
         """Return the processes that attach() of this object has brought here, and detach() has not taken away."""
@@ -107,13 +113,18 @@ class Members(View):
         return self._failed(cause, f"move {who} to {directory}", _REFUSED.get(cause.errno or 0, ""))
 
     def leave(self, *, always: bool) -> None:
-        """Move the calling process out if it is in the group or below it: to where it was, or else up.
+        """Move the calling process out: to where it was, or else up.
 
-        `always`, or only if attach() has brought it here. Raises GroupBusyError, PermissionDeniedError.
+        `always` where the group ends: also if it is below, or somebody else has brought it; else only if attach() of
+        this object has brought it, and it is still here. Raises GroupBusyError, PermissionDeniedError.
         """
         tree = self._place.hierarchy
+        if not (always or self._has_come):
+            return
+        self._has_come = False
         known = _before.get(self.path, {}).pop(os.getpid(), None)
-        if (known is None and not always) or not _tasks.inside(self.path, here().directory("self", tree)):
+        where = here().directory("self", tree)
+        if not (_tasks.inside(self.path, where) if always else self.path == where):
             return
         *targets, last = filter(None, (known, os.path.dirname(self.path), tree.path))
         for target in targets:

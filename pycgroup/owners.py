@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SPACES = ("user.pycgroup.", "trusted.pycgroup.")
-_PREFIX = "pycgroup-"
+PREFIX = "pycgroup-"
 _STAYS = "-stays"
 _REFUSED = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSPC)
 # Fields of /proc/PID/stat, counted from behind the name: 3, 20 and 22.
@@ -70,7 +70,7 @@ def stat_fields(pid: int) -> list[str]:
 
 def unique_name() -> str:
     """Return a name that no other group has, with its owner in it."""
-    return f"{_PREFIX}{entrance()}"
+    return f"{PREFIX}{entrance()}"
 
 
 def lasting(name: str) -> str:
@@ -117,16 +117,16 @@ def marks(directory: str) -> list[str]:
 
 
 def are_others(directory: str, mine: set[str]) -> bool:
-    """Return whether somebody who lives is written on a directory beside those. Raises OSError."""
-    return not all(user in mine or is_dead(user) for user in marks(directory))
+    """Return whether somebody who lives uses a group beside those. Raises OSError."""
+    return not all(user in mine or is_dead(user) for user in users_of(directory))
 
 
 def users_of(directory: str) -> list[str]:
     """Return who uses a group, none for one that this library did not make. Raises OSError."""
     name = os.path.basename(directory)
-    user = name.removeprefix(_PREFIX)
-    own = [user] if name.startswith(_PREFIX) and _parts(user) else []
-    return marks(directory) or own
+    user = name.removeprefix(PREFIX)
+    own = [user] if name.startswith(PREFIX) and _parts(user) else []
+    return own + marks(directory)
 
 
 def is_abandoned(directory: str) -> bool:

@@ -9,6 +9,7 @@ import os
 from . import _kernfs, _tasks, owners
 from ._types import TYPE_CHECKING
 from .errors import GroupBusyError
+from .turns import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,13 +29,21 @@ def reap() -> list[str]:
 def _removed() -> Iterator[str]:
     for directory in owners.abandoned():
         try:
-            if _kernfs.children(directory) or os.getpid() in _tasks.pids([directory]):
-                continue
-            if left := _tasks.kill(directory):
-                raise GroupBusyError(f"{directory}: the processes {_tasks.listed(left)} did not end after SIGKILL")
-            _tasks.remove([directory])
+            with Turn():
+                is_removed = _is_removed(directory)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENODEV):
                 raise
             continue  # another reap() was faster
-        yield directory
+        if is_removed:
+            yield directory
+
+
+def _is_removed(directory: str) -> bool:
+    # Somebody may have entered it since it was found.
+    if not owners.is_abandoned(directory) or _kernfs.children(directory) or os.getpid() in _tasks.pids([directory]):
+        return False
+    if left := _tasks.kill(directory):
+        raise GroupBusyError(f"{directory}: the processes {_tasks.listed(left)} did not end after SIGKILL")
+    _tasks.remove([directory])
+    return True

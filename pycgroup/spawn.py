@@ -177,6 +177,8 @@ class Popen(subprocess.Popen["Any"]):
         """Start a child that runs Python of the caller's before it executes the program: after it is inside."""
         report = given[13]
         gid, groups, uid = given[17:20]
+        for number in (gid, uid, *(groups or ())):
+            _number(number)
         entrance = self._entrance
 
         def enter() -> None:  # pragma: no cover  # in a forked process

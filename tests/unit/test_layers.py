@@ -43,7 +43,7 @@ ROWS: tuple[tuple[str, frozenset[str]], ...] = tuple(
         ("L3", "base"),
         ("L3", "freezing"),
         ("L4", "controllers"),
-        ("L5", "calming limits owners spawn"),
+        ("L5", "calming limits owners spawn turns"),
         ("L5", "ending making placed"),
         ("L5", "combined"),
         ("L5", "starting"),
