@@ -276,8 +276,8 @@ class Combined(Placed):
         present = [view.path for view in views if os.path.isdir(view.path)]
         joined = any(view.was_joined() for view in views)
         try:
-            mine = {made.mark or self.name.removeprefix(owners.PREFIX) for made in (*self._entries, *leaving)}
-            alone = self._is_own and not any(owners.are_others(path, mine) for path in present)
+            entries = (*self._entries, *leaving)
+            alone = self._is_own and not any(made.is_shared(path) for made in entries for path in present)
             left = self._ending.kill(present, brought, alone=alone, joined=joined, patience=_BRIEFLY)
             if left:
                 for view in views:

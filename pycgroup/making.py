@@ -106,11 +106,12 @@ class Made:
 
     def is_shared(self, directory: str) -> bool:
         """Return whether somebody else who lives uses a directory too. Raises OSError."""
-        mine = self.mark or os.path.basename(directory).removeprefix(owners.PREFIX)
         try:
-            return owners.are_others(directory, {mine})
+            # Who has made an unnamed group is in its name; of a directory that was made here that says nothing.
+            users = owners.users_of(directory) if directory in self.shared else owners.marks(directory)
         except FileNotFoundError:
             return False  # it has been removed
+        return not all(user == self.mark or owners.is_dead(user) for user in users)
 
     def remove(self) -> bool:
         """Remove what is empty and nobody else uses; return whether all of it is gone. Raises OSError."""
@@ -125,11 +126,10 @@ class Made:
 
     def leave(self, directory: str) -> None:
         """Be no more among those who use a directory. Raises OSError."""
-        if self.mark:
-            try:
-                owners.unmark(directory, self.mark)
-            except FileNotFoundError:
-                return  # somebody else has removed it
+        try:
+            owners.unmark(directory, self.mark) if self.mark else owners.disown(directory)
+        except FileNotFoundError:
+            return  # somebody else has removed it
 
     def undo(self) -> None:
         """Remove what is empty, and leave what others use, as the entry has failed. Raises OSError.

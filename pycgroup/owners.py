@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SPACES = ("user.pycgroup.", "trusted.pycgroup.")
-PREFIX = "pycgroup-"
+_PREFIX = "pycgroup-"
 _STAYS = "-stays"
+_LEFT = "left"
 _REFUSED = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSPC)
-# Fields of /proc/PID/stat, counted from behind the name: 3, 20 and 22.
-_STATE, _THREADS, _START_TIME = 0, 17, 19
+# Fields of /proc/PID/stat, counted from behind the name: 3, 9, 20 and 22.
+_STATE, _FLAGS, _THREADS, _START_TIME = 0, 6, 17, 19
+_EXITING = 0x4  # PF_EXITING: it has left its groups, or is about to, though it is no zombie yet
 
 # Beside the namespaces: the process, its start and its entry.
 _NUMBERS = 3
@@ -70,7 +72,7 @@ def stat_fields(pid: int) -> list[str]:
 
 def unique_name() -> str:
     """Return a name that no other group has, with its owner in it."""
-    return f"{PREFIX}{entrance()}"
+    return f"{_PREFIX}{entrance()}"
 
 
 def lasting(name: str) -> str:
@@ -105,8 +107,17 @@ def unmark(directory: str, user: str) -> None:
                 raise
 
 
+def disown(directory: str) -> None:
+    """Write on a directory that who made it, as its name tells, uses it no more. Raises OSError."""
+    mark(directory, _LEFT)
+
+
 def marks(directory: str) -> list[str]:
     """Return who is written on a directory. Raises OSError."""
+    return [user for user in _written(directory) if user != _LEFT]
+
+
+def _written(directory: str) -> list[str]:
     try:
         names = os.listxattr(directory)
     except OSError as error:
@@ -116,17 +127,13 @@ def marks(directory: str) -> list[str]:
     return [name.partition(".pycgroup.")[2] for name in names if name.startswith(_SPACES)]
 
 
-def are_others(directory: str, mine: set[str]) -> bool:
-    """Return whether somebody who lives uses a group beside those. Raises OSError."""
-    return not all(user in mine or is_dead(user) for user in users_of(directory))
-
-
 def users_of(directory: str) -> list[str]:
     """Return who uses a group, none for one that this library did not make. Raises OSError."""
     name = os.path.basename(directory)
-    user = name.removeprefix(PREFIX)
-    own = [user] if name.startswith(PREFIX) and _parts(user) else []
-    return own + marks(directory)
+    user = name.removeprefix(_PREFIX)
+    if name.startswith(_PREFIX) and _parts(user) and _LEFT not in _written(directory):
+        return [user, *marks(directory)]
+    return marks(directory)
 
 
 def is_abandoned(directory: str) -> bool:
@@ -160,8 +167,8 @@ def _has_ended(pid: int, start: str) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     # Nobody has waited for a zombie yet; but where other threads run on, it is the first thread alone that has ended.
-    is_zombie = fields[_STATE] in ("Z", "X") and int(fields[_THREADS]) <= 1
-    return fields[_START_TIME] != start or is_zombie
+    ends = fields[_STATE] in ("Z", "X") or int(fields[_FLAGS]) & _EXITING
+    return fields[_START_TIME] != start or bool(ends and int(fields[_THREADS]) <= 1)
 
 
 def abandoned() -> Iterator[str]:

@@ -356,6 +356,19 @@ def test_another_process_keeps_the_group_that_it_shares(unique: Unique, below: s
 
 
 @needs("group-attributes")
+def test_another_process_keeps_a_group_without_a_name_that_it_shares() -> None:
+    with ExitStack() as stack:
+        with Cgroup(memory="64M", pids=50) as group:
+            name, process = group.name, group.popen(["sleep", "1000"])
+            _, pid = stack.enter_context(sharing(name))
+        assert process.wait(timeout=60) == -9
+        assert oracle.pids("pids", name) == {pid}
+        reap()
+        assert oracle.pids("pids", name) == {pid}
+    assert places(name) == []
+
+
+@needs("group-attributes")
 @pytest.mark.parametrize("below", ["", "/below"])
 def test_reap_spares_a_group_as_long_as_one_of_its_users_lives(unique: Unique, below: str) -> None:
     name = unique("memory", "pids")
