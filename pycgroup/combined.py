@@ -196,9 +196,12 @@ class Combined(Placed):
 
     def _share(self, made: Made) -> None:
         for tree, directory in self.found().items():
-            made.make(directory, tree.path)
-            if directory in made.shared:
-                self._ending.spare(directory)
+            made.share_above(directory, tree.path)
+            try:
+                if made.share(directory):
+                    self._ending.spare(directory)
+            except FileNotFoundError:
+                continue  # somebody has deleted it
 
     def _rename(self, name: str) -> None:
         self.name = name
@@ -231,18 +234,19 @@ class Combined(Placed):
             return made.remove()
 
     def _end(self, made: Made) -> None:
-        views = self.views()
+        views = self.views() if self.found() else []  # where somebody has deleted it there is nothing to be seen
         for view in filter(_exists, views):
             view.leave(always=view.path in made.held and not made.is_shared(view.path))
-        self._kill_started(made)
+        if views:
+            self._kill_started(made)
         with Turn(needed=bool(made.mark)):
             for directory in filter(os.path.isdir, reversed(made.held)):
                 self._leave(directory, made, views)
 
     def _leave(self, directory: str, made: Made, views: list[Controller]) -> None:
         """Remove a directory with all below it, and move who is in it up; leave it to others who use it."""
-        view = next(view for view in views if _tasks.inside(directory, view.path))
-        if made.is_shared(directory):
+        view = next((view for view in views if _tasks.inside(directory, view.path)), None)
+        if view is None or made.is_shared(directory):
             made.leave(directory)
         elif view.path == directory:
             view.delete(recursive=True)

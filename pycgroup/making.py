@@ -9,6 +9,7 @@ from . import _tasks, owners
 from ._types import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from .base import Controller
@@ -47,18 +48,16 @@ class Made:
 
     def make(self, directory: str, mount: str) -> None:
         """Make a directory unless it exists, and share those above it with who uses them. Raises OSError."""
-        if self.mark:
-            above = os.path.dirname(directory)
-            while _tasks.inside(mount, above):
-                self._share_above(above)
-                above = os.path.dirname(above)
+        self.share_above(directory, mount)
         self._make(directory)
 
-    def _share_above(self, directory: str) -> None:
-        try:
-            self.share(directory)
-        except FileNotFoundError:
-            return  # it is still to be made
+    def share_above(self, directory: str, mount: str) -> None:
+        """Share the directories above one with who uses them. Raises OSError."""
+        for above in _above(directory, mount) if self.mark else ():
+            try:
+                self.share(above)
+            except FileNotFoundError:
+                continue  # it is still to be made
 
     def _make(self, directory: str) -> None:
         # Not by libcgroup, which reads /proc/mounts anew for each value: a group of four controllers would take as
@@ -87,10 +86,13 @@ class Made:
             self.share(directory)
             return
         if self.mark:
-            owners.mark(directory, self.mark)
+            owners.is_marked(directory, self.mark)
 
     def share(self, directory: str) -> bool:
-        """Become one of those who use a directory, be they dead; return whether there were any. Raises OSError."""
+        """Become one of those who use a directory, be they dead; return whether there were any. Raises OSError.
+
+        Who may not write on it is none of them.
+        """
         if not self.mark or directory in self.known:
             return False
         if directory in self.directories or directory in self.shared:
@@ -98,7 +100,9 @@ class Made:
         if not owners.users_of(directory):
             return False
         self.shared.append(directory)  # first, as above
-        owners.mark(directory, self.mark)
+        if not owners.is_marked(directory, self.mark):
+            self.shared.remove(directory)
+            return False
         # One of the dead stays: if nobody who lives can remove it, reap() will.
         for user in list(filter(owners.is_dead, owners.marks(directory)))[1:]:
             owners.unmark(directory, user)
@@ -139,3 +143,8 @@ class Made:
         for directory in reversed(self.held):
             if not self._is_removed(directory) and (directory in self.shared or self.is_shared(directory)):
                 self.leave(directory)
+
+
+def _above(directory: str, mount: str) -> Iterator[str]:
+    while _tasks.inside(mount, directory := os.path.dirname(directory)):
+        yield directory

@@ -85,8 +85,8 @@ def entrance() -> str:
     return f"{owner()}-{next(_numbers)}"
 
 
-def mark(directory: str, user: str) -> None:
-    """Write on a directory who uses it; where the kernel keeps no attributes there, do nothing. Raises OSError."""
+def is_marked(directory: str, user: str) -> bool:
+    """Write on a directory who uses it; return whether the kernel keeps attributes there. Raises OSError."""
     for space in _SPACES:
         try:
             os.setxattr(directory, space + user, b"1")
@@ -94,7 +94,8 @@ def mark(directory: str, user: str) -> None:
             if error.errno not in _REFUSED:
                 raise
         else:
-            return
+            return True
+    return False
 
 
 def unmark(directory: str, user: str) -> None:
@@ -109,7 +110,7 @@ def unmark(directory: str, user: str) -> None:
 
 def disown(directory: str) -> None:
     """Write on a directory that who made it, as its name tells, uses it no more. Raises OSError."""
-    mark(directory, _LEFT)
+    is_marked(directory, _LEFT)
 
 
 def marks(directory: str) -> list[str]:

@@ -419,6 +419,15 @@ def test_each_of_two_removes_what_it_has_made(unique: Unique) -> None:
     assert places(name) == []
 
 
+def test_a_group_of_somebody_else_may_be_deleted_in_the_block(unique: Unique) -> None:
+    name = unique("memory", "pids")
+    for controller in VIEWS:
+        oracle.make(controller, name)
+    with Cgroup(name, pids=50) as group:
+        group.delete()
+    assert places(name) == []
+
+
 def test_the_end_of_an_inner_block_of_the_same_object_changes_nothing(unique: Unique) -> None:
     name = unique("pids")
     with Cgroup(name, pids=50) as group:
