@@ -10,6 +10,7 @@ from ._types import TYPE_CHECKING
 from .errors import (
     CgroupError,
     GroupBusyError,
+    GroupExistsError,
     GroupNotFoundError,
     InvalidValueError,
     NoSuchProcessError,
@@ -33,6 +34,7 @@ _CLASSES: dict[int, type[CgroupError]] = {
     errno.EPERM: PermissionDeniedError,
     errno.EROFS: PermissionDeniedError,
     errno.EBUSY: GroupBusyError,
+    errno.EEXIST: GroupExistsError,
     errno.ENOTEMPTY: GroupBusyError,
     errno.ENODEV: GroupNotFoundError,  # it was removed while the file was open
     errno.ESRCH: NoSuchProcessError,

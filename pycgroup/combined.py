@@ -76,18 +76,19 @@ class Combined(Placed):
         It stays when this process has ended. Raises GroupExistsError, UnavailableError, PermissionDeniedError, and
         InvalidValueError for a limit that the kernel refuses.
         """
-        if self.found():
-            message = f"{self._label()}: cannot create it: {self.paths[0]} exists"
-            raise GroupExistsError(message, group=self._path, errno=errno.EEXIST)
-        if self._unnamed:
-            self._rename(owners.lasting(self.name))
-        made = Made()
         with Turn(needed=not self._unnamed):
+            if self.found():
+                message = f"{self._label()}: cannot create it: {self.paths[0]} exists"
+                raise GroupExistsError(message, group=self._path, errno=errno.EEXIST)
+            if self._unnamed:
+                self._rename(owners.lasting(self.name))
+            made = Made()
             try:
                 self._make(made)
             except BaseException:
                 self._forget(made)
                 raise
+            self._is_own = True
         return self
 
     def _make(self, made: Made) -> None:
@@ -102,7 +103,6 @@ class Combined(Placed):
             self._make_for(controllers.FREEZER, made, needed=True)
         for kind, values in checked.items():
             self._limit(kind, values, made)
-        self._is_own |= self._holds(made)
         # One that has a name may have been entered by others already.
         self.is_fresh = made.alone
 
@@ -118,6 +118,7 @@ class Combined(Placed):
         self._is_own &= self._is_held
         for view, before in reversed(made.replaced):
             _restore(view, before)
+        made.replaced.clear()
         with Turn(needed=bool(made.mark)):
             made.undo()
         if not self._is_held:
@@ -141,12 +142,14 @@ class Combined(Placed):
 
     def _limit(self, kind: type[controllers.Core], values: dict[Setting[Any, Any], Any], made: Made) -> None:
         view = self.view(kind)
-        if view.path not in made.directories:
-            made.replaced.append((view, _read(view, values)))
+        before = {} if view.path in made.directories else _read(view, values)
         if kind is controllers.CPUSET:
             # v1 takes no process before both are set.
             above = controllers.CPUSET(os.path.dirname(view._place.name))
-            values = view.checked({"cpus": above.effective_cpus, "mems": above.effective_mems}) | values
+            whole = view.checked({"cpus": above.effective_cpus, "mems": above.effective_mems})
+            values = {setting: value for setting, value in whole.items() if not setting.read(view)} | values
+            before = before and _read(view, values)
+        made.replaced.append((view, before))
         apply(view, values)
 
     def delete(self, tasks: Literal["move", "kill", "refuse"] = "move", *, recursive: bool = False) -> None:
@@ -160,48 +163,62 @@ class Combined(Placed):
         for view in views:
             if os.path.isdir(view.path):
                 view.delete(tasks, recursive=recursive)
-        self._places = {}
+        self._places, self._is_own = {}, False
 
     def __enter__(self) -> Self:
         """Make the group where it does not exist, and limit it.
 
         One that another Cgroup() has made, here or in another process, is shared: the last one who leaves removes it.
         """
-        made = Made(alone=self._unnamed and not self._entries, marked=not self._unnamed)
+        alone = self._unnamed and not self._entries
+        made = Made(alone=alone, marked=not alone)
         try:
-            with Turn(needed=not self._unnamed):
-                self._enter(made)
+            with Turn(needed=not alone):
+                self._enter_or_forget(made)
         except FileExistsError:
-            self._forget(made)
-            if not made.alone:
+            if not alone:
                 raise
         except BaseException:
-            self._forget(made)
+            self._forget(made)  # also where the turn's end was interrupted
             raise
         else:
             return self
         self._rename(owners.unique_name())  # this process has become another program, which counts from the start
         return self.__enter__()
 
+    def _enter_or_forget(self, made: Made) -> None:
+        try:
+            self._enter(made)
+        except BaseException:
+            self._forget(made)
+            raise
+
     def _enter(self, made: Made) -> None:
+        if self._ending.process != os.getpid():
+            # In a forked child: what its parent has started, and will end, is the parent's.
+            self._ending, self._is_ending, self._is_own = Ending(), False, False
+        if self._is_ending:
+            message = f"{self._label()}: its block is ending, in another thread"
+            raise GroupBusyError(message, group=self._path, errno=errno.EBUSY)
         entries = [each for each in self._entries if each.process == os.getpid()]
-        if self._entries and not entries:
-            self._ending = Ending()  # in a forked child: what its parent has started is the parent's
         made.known = frozenset(directory for each in entries for directory in each.held)
         if made.mark and not entries:
             self._share(made)
         self._make(made)
+        self._is_own |= self._holds(made)
         self._entries.append(made)
         self._is_held = True
 
     def _share(self, made: Made) -> None:
-        for tree, directory in self.found().items():
-            made.share_above(directory, tree.path)
+        for tree, directory in list(self.found().items()):
             try:
+                made.share_above(directory, tree.path)
                 if made.share(directory):
                     self._ending.spare(directory)
-            except FileNotFoundError:
-                continue  # somebody has deleted it
+            except OSError as cause:
+                if os.path.isdir(directory):
+                    raise self._failed(cause, f"share {directory}") from cause
+                self._places.pop(tree, None)  # somebody has deleted it
 
     def _rename(self, name: str) -> None:
         self.name = name
@@ -214,13 +231,15 @@ class Combined(Placed):
         What others use too, as they have entered a group of the same name or below it, stays to them with all that is
         in it. In a forked child nothing is done: the group is its parent's.
         """
-        made = self._entries.pop()
-        others = any(each.process == os.getpid() for each in self._entries)
+        *around, made = self._entries
+        others = any(each.process == os.getpid() for each in around)
         holds = self._holds(made)
+        ends = made.process == os.getpid() and not (others and not made.held)
+        self._is_ending = ends and holds and not others  # first, so that no other thread enters meanwhile
+        self._entries.pop()
         try:
-            if made.process != os.getpid() or (others and not made.held):
+            if not ends:
                 return
-            self._is_ending = holds and not others
             if not made.held or not self._is_removed(made):
                 self._end(made)
             if holds:
@@ -231,7 +250,11 @@ class Combined(Placed):
 
     def _is_removed(self, made: Made) -> bool:
         with Turn(needed=bool(made.mark)):
-            return made.remove()
+            if not made.remove():
+                return False
+        for view in self._views.values():
+            view._forget_members()
+        return True
 
     def _end(self, made: Made) -> None:
         views = self.views() if self.found() else []  # where somebody has deleted it there is nothing to be seen
@@ -389,7 +412,7 @@ def _leave_above(view: Controller, made: Made) -> None:
         return
     try:
         view.delete()
-    except GroupBusyError:
+    except (GroupBusyError, PermissionDeniedError):
         return  # it stays marked, for reap()
 
 

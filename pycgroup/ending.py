@@ -32,9 +32,11 @@ class Ending:
     there if it is younger than the first start.
     """
 
-    __slots__ = ("_first", "_launches", "_most", "_others", "_started", "_under_way")
+    __slots__ = ("_first", "_launches", "_most", "_others", "_started", "_under_way", "process")
 
     def __init__(self) -> None:
+        #: Who has started it.
+        self.process = os.getpid()
         self._first: int | None = None
         #: When each was started, between two ticks of the clock: numbers of processes come again.
         self._started: dict[int, tuple[int, int]] = {}

@@ -124,9 +124,11 @@ class Made:
 
     def _is_removed(self, directory: str) -> bool:
         try:
-            return not (self.mark and self.is_shared(directory)) and _tasks.is_removed(directory)
+            return not self.is_shared(directory) and _tasks.is_removed(directory)
         except FileNotFoundError:
             return True  # somebody else has done it
+        except PermissionError:
+            return False  # the directory above it is another user's
 
     def leave(self, directory: str) -> None:
         """Be no more among those who use a directory. Raises OSError."""
@@ -143,8 +145,10 @@ class Made:
         for directory in reversed(self.held):
             if not self._is_removed(directory) and (directory in self.shared or self.is_shared(directory)):
                 self.leave(directory)
+        self.directories.clear()
+        self.shared.clear()
 
 
 def _above(directory: str, mount: str) -> Iterator[str]:
-    while _tasks.inside(mount, directory := os.path.dirname(directory)):
+    while (directory := os.path.dirname(directory)) != mount and _tasks.inside(mount, directory):
         yield directory

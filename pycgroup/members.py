@@ -40,8 +40,8 @@ class Members(View):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        #: Whether attach() of this object has brought the calling process here.
-        self._has_come = False
+        #: Which process attach() of this object has brought here, of those that have this object: 0 for none.
+        self._has_come = 0
 
     def attach(self, pid: int | None = None) -> None:
         """Move a process with all its threads into the group, by default the calling one.
@@ -56,7 +56,8 @@ class Members(View):
             _joined.add(self.path)
         if before is not None and before != self.path:
             _before.setdefault(self.path, {})[pid or os.getpid()] = before
-            self._has_come |= pid in (None, os.getpid())
+            if pid in (None, os.getpid()):
+                self._has_come = os.getpid()
 
     def attached(self) -> set[int]:
         """Return the processes that attach() of this object has brought here, and detach() has not taken away."""
@@ -119,9 +120,9 @@ class Members(View):
         this object has brought it, and it is still here. Raises GroupBusyError, PermissionDeniedError.
         """
         tree = self._place.hierarchy
-        if not (always or self._has_come):
+        if not always and self._has_come != os.getpid():
             return
-        self._has_come = False
+        self._has_come = 0
         known = _before.get(self.path, {}).pop(os.getpid(), None)
         where = here().directory("self", tree)
         if not (_tasks.inside(self.path, where) if always else self.path == where):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Turns: of all who enter or leave groups by name, in any process or thread, one does so at a time.
 
-Who leaves looks whether others use the directory, and removes it if none does; who enters marks it. Between the two
-looks nobody else may do either, and reap() neither.
+Who leaves looks whether others use the directory, and removes it if none does; who enters marks it. In between nobody
+else does either, nor reap(): as far as all see the same first hierarchy, and nobody keeps the others waiting for long.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from .hosts import here
 if TYPE_CHECKING:
     from types import TracebackType
 
-# Seconds to wait for one's turn: who keeps it for longer does not go by the rules, and is passed over.
-_PATIENCE = 10.0
+# Seconds to wait for one's turn, longer than reap() waits for who dies: who keeps it does not go by the rules, and is
+# passed over.
+_PATIENCE = 15.0
 _PAUSE = 0.0005
 #: Whose turn it is: a signal handler may want what its own thread has.
 _taken: set[tuple[int, int]] = set()
@@ -52,12 +53,13 @@ class Turn:
         import fcntl  # not before it is needed: importing pycgroup is to cost nothing
 
         deadline = time.monotonic() + _PATIENCE
-        while time.monotonic() < deadline:
+        while True:
             try:
                 return fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return None
                 time.sleep(_PAUSE)
-        return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._end()
@@ -66,11 +68,13 @@ class Turn:
         if self._descriptor >= 0:
             import fcntl
 
-            # Closing alone does not do it where a thread has forked meanwhile: the child has the descriptor too.
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-            os.close(self._descriptor)
-            self._descriptor = -1
             _taken.discard(_me())
+            descriptor, self._descriptor = self._descriptor, -1
+            try:
+                # Closing alone does not do it where a thread has forked meanwhile: the child has the descriptor too.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            finally:
+                os.close(descriptor)
 
 
 def _me() -> tuple[int, int]:
