@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PYCGROUP_STARTED, PYCGROUP_ENTER, PYCGROUP_PREPARE, PYCGROUP_CHDIR, PYCGROUP_EXEC };
+enum { PYCGROUP_STARTED, PYCGROUP_ENTER, PYCGROUP_PREPARE, PYCGROUP_CHDIR, PYCGROUP_EXEC, PYCGROUP_UNBORN };
 
 /* What the child is to be; the strings come beside it. -1 stands for "leave it" wherever a number is. */
 struct pycgroup_child {
@@ -225,6 +225,7 @@ static void execute(const struct plan *plan)
 
 static void __attribute__((noinline, noreturn)) run_child(const struct plan *plan)
 {
+    plan->child->stage = PYCGROUP_STARTED;
     enter(plan);
     for (int i = 0; i < plan->child->keep_count; i++)
         keep_open(plan, plan->keep[i]);
@@ -308,6 +309,18 @@ static int is_unknown(int number)
     return number == ENOSYS || number == EINVAL || number == E2BIG || number == EPERM;
 }
 
+/* Whether the kernel has killed a child before its first instruction. Where cgroup.kill has ever been written in the
+   group, some take every child that begins there for one that was forked while the others were killed: they compare the
+   kills of its group with those of the parent's (seen on 6.18 and on Debian's 6.1.0-50). */
+static int was_killed_at_birth(const struct plan *plan, pid_t pid)
+{
+    if (pid <= 0 || plan->child->stage != PYCGROUP_UNBORN)
+        return 0;
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    return 1;
+}
+
 static pid_t start(struct plan *plan, const char *into)
 {
     struct strings entries = plan->entries;
@@ -323,14 +336,15 @@ static pid_t start(struct plan *plan, const char *into)
         /* The last file is that group's own; what the kernel does itself needs no writing. */
         plan->entries.count--;
         plan->child->which = plan->entries.count;
+        plan->child->stage = PYCGROUP_UNBORN;
         pid = clone_into(plan, directory);
         plan->entries = entries;
         close(directory);
-        if (pid >= 0 || !is_unknown(errno)) {
-            if (pid < 0)
-                plan->child->stage = PYCGROUP_ENTER;
+        if (pid < 0 && !is_unknown(errno))
+            plan->child->stage = PYCGROUP_ENTER;
+        if ((pid >= 0 || !is_unknown(errno)) && !was_killed_at_birth(plan, pid))
             return pid;
-        }
+        plan->child->stage = PYCGROUP_STARTED;
     }
     return plan->own_memory ? start_apart(plan) : start_here(plan);
 }

@@ -143,6 +143,15 @@ def test_create_and_delete(unique: Callable[..., str]) -> None:
         group.delete()
 
 
+@pytest.mark.parametrize("user", [None, 0])
+def test_a_group_that_was_killed_goes_on(user: int | None) -> None:
+    with Cgroup(memory="64M", pids=20) as group:
+        process = group.popen(["sleep", "1000"])
+        group.kill()
+        assert process.wait(timeout=60) == -9
+        assert group.run(["true"], user=user if os.geteuid() == 0 else None).returncode == 0
+
+
 def test_it_is_marked_by_its_name_in_repr(unique: Callable[..., str]) -> None:
     name = unique("pids")
     with Cgroup(name, pids=5) as group:

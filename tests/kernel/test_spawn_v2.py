@@ -15,6 +15,7 @@ from pycgroup import PermissionDeniedError, _native
 from pycgroup.hosts import here
 from pycgroup.spawn import Entrance, Popen
 from tests.kernel.test_spawn_popen import THREADS, starts_of
+from tests.support import machine
 from tests.support.capabilities import needs
 from tests.support.processes import NOBODY, forked
 from tests.support.whereabouts import LOOK, outside
@@ -50,6 +51,15 @@ def test_every_one_of_many_starts_from_four_threads_is_inside(everywhere: dict[H
     with ThreadPoolExecutor(THREADS) as threads:
         strays = list(threads.map(lambda _: _start_and_look(entrance), range(starts)))
     assert strays == [[]] * starts
+
+
+def test_a_group_that_was_killed_takes_processes_again(everywhere: dict[Hierarchy, str]) -> None:
+    """Though some kernels kill who begins there (CLONE_INTO_CGROUP) ever after."""
+    for tree, directory in everywhere.items():
+        if tree.starts_inside:
+            machine.write(f"{directory}/cgroup.kill", "1")
+    for _ in range(3):
+        assert _start_and_look(Entrance(everywhere)) == []
 
 
 def test_a_kernel_that_cannot_start_inside_is_helped_by_a_write(everywhere: dict[Hierarchy, str]) -> None:
