@@ -68,7 +68,7 @@ def controllers(version: int, names: str) -> tuple[str, ...]:
 TOOLS = ("libcgroup", "cgget", "cgexec", "gcc", "strace", "mkfs.ext4", "mypy", "xdist", "jeepney", "x86_64")
 MACHINE = (*TOOLS, "two-cpus", "swap", "block-device", "psi", "kernel-threads")
 CONTAINER = (*MACHINE, "root", "loop-device")
-ROOT = (*CONTAINER, "true-root", "mount-namespace", "kernel-log")
+ROOT = (*CONTAINER, "true-root", "mount-namespace", "kernel-log", "group-attributes")
 USER = (*MACHINE, "unprivileged", "true-root")
 V1 = controllers(
     1, "memory cpu cpuacct cpuset blkio pids freezer devices hugetlb net_cls net_prio perf_event rdma misc"
