@@ -21,7 +21,7 @@ _LINKS_OF_ONE_THREAD = 3
 _PATIENCE = 10.0
 _PAUSE = 0.0005
 # How many processes are held by a descriptor while they are killed.
-_AT_ONCE = 200
+AT_ONCE = 200
 # And how many of these descriptors are left for other uses where there are not enough.
 _SPARE = 2
 _SIGKILL = 9
@@ -203,9 +203,9 @@ def kill(
     """
     deadline = time.monotonic() + patience
     while victims := _others(directory, chosen):
-        if len(victims) > _AT_ONCE:
+        if len(victims) > AT_ONCE:
             _doom(victims, directory)  # who is not shot forks on while the first are waited for
-        left = _shoot(victims[:_AT_ONCE], directory, deadline)
+        left = _shoot(victims[:AT_ONCE], directory, deadline)
         if left or time.monotonic() > deadline:
             return left or victims
     return []
@@ -218,8 +218,8 @@ def doom(directory: str) -> None:
 
 
 def _doom(victims: list[int], directory: str) -> None:
-    for start in range(0, len(victims), _AT_ONCE):
-        _shoot(victims[start : start + _AT_ONCE], directory, deadline=0)
+    for start in range(0, len(victims), AT_ONCE):
+        _shoot(victims[start : start + AT_ONCE], directory, deadline=0)
 
 
 def _others(directory: str, chosen: Callable[[list[int]], list[int]] | None) -> list[int]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 # More than are killed at once fork on while the first of them die.
-_MANY = 200
+_MANY = _tasks.AT_ONCE
 _FIRST_OF_ALL = -20
 # What keeps a group from forking: v2's, which also stops it, and else a limit of processes that has been reached.
 _STOPPING = (("cgroup.freeze", "1"), ("pids.max", "0"))

@@ -407,7 +407,7 @@ def _exists(view: Controller) -> bool:
 
 def _leave_above(view: Controller, made: Made) -> None:
     """Remove a group above one that has ended, if nothing else is below; what the dead had there is left to reap()."""
-    if [user for user in owners.marks(view.path) if user != made.mark]:
+    if any(user != made.mark for user in owners.marks(view.path)):
         made.leave(view.path)
         return
     try:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from .spawn import Entrance
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-# Fields of /proc/PID/stat, counted from behind the name: 4 and 22.
-_PARENT, _START = 1, 19
+_PARENT = 1  # field 4 of /proc/PID/stat, counted from behind the name
 _INIT = 1
 # So many starts are remembered before those that have ended are forgotten.
 _MANY = 4096
@@ -146,7 +145,7 @@ class _Seen:
             except (FileNotFoundError, ProcessLookupError):
                 self._known[pid] = 0, 0
             else:
-                self._known[pid] = int(fields[_PARENT]), int(fields[_START])
+                self._known[pid] = int(fields[_PARENT]), int(fields[owners.START_TIME])
         return self._known[pid]
 
     def start(self, pid: int) -> int:

@@ -25,7 +25,7 @@ _STAYS = "-stays"
 _LEFT = "left"
 _REFUSED = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSPC)
 # Fields of /proc/PID/stat, counted from behind the name: 3, 9, 20 and 22.
-_STATE, _FLAGS, _THREADS, _START_TIME = 0, 6, 17, 19
+_STATE, _FLAGS, _THREADS, START_TIME = 0, 6, 17, 19
 _EXITING = 0x4  # PF_EXITING: it has left its groups, or is about to, though it is no zombie yet
 
 # Beside the namespaces: the process, its start and its entry.
@@ -60,7 +60,7 @@ def started(pid: int) -> int | None:
         fields = stat_fields(pid)
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return int(fields[_START_TIME])
+    return int(fields[START_TIME])
 
 
 def stat_fields(pid: int) -> list[str]:
@@ -169,7 +169,7 @@ def _has_ended(pid: int, start: str) -> bool:
         return True
     # Nobody has waited for a zombie yet; but where other threads run on, it is the first thread alone that has ended.
     ends = fields[_STATE] in ("Z", "X") or int(fields[_FLAGS]) & _EXITING
-    return fields[_START_TIME] != start or bool(ends and int(fields[_THREADS]) <= 1)
+    return fields[START_TIME] != start or bool(ends and int(fields[_THREADS]) <= 1)
 
 
 def abandoned() -> Iterator[str]:
