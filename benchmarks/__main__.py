@@ -17,7 +17,7 @@ from benchmarks.implementations import PEERS, Namespace, namespaces
 from benchmarks.limit import Limit, limit
 from benchmarks.operations import OPERATIONS, Operation
 from benchmarks.place import NoPlaceError, Place, place
-from benchmarks.rounds import Turn, figures, interleave
+from benchmarks.rounds import Turn, figures, interleave, several
 
 
 def main() -> int:
@@ -43,7 +43,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Compare pycgroup with C and its peers.")
     parser.add_argument("--only", default="", metavar="WORD", help="only the operations with WORD in their name")
-    parser.add_argument("--rounds", type=int, default=60, metavar="N", help="how often each takes its turn (60)")
+    parser.add_argument("--rounds", type=several, default=60, metavar="N", help="how often each takes its turn (60)")
     return parser.parse_args()
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from benchmarks.place import PREFIX, NoPlaceError, place
+from benchmarks.rounds import several
 
 HERE = Path(__file__).parent
 BARE = ("bare read", "bare selectors", "bare asyncio")
@@ -144,7 +145,7 @@ def verdict(style: str, ratios: list[float]) -> str:
 def main() -> int:
     """Return 0 when the tables were printed, 1 when this host cannot run it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.events", description="Compare events with C.")
-    parser.add_argument("--rounds", type=int, default=30, metavar="N", help=f"turns of {A_TURN} events each (30)")
+    parser.add_argument("--rounds", type=several, default=30, metavar="N", help=f"turns of {A_TURN} events each (30)")
     parser.add_argument("--rest", type=float, default=REST, metavar="MS", help=f"before each event ({REST:.0f} ms)")
     given = parser.parse_args()
     os.setpriority(os.PRIO_PROCESS, 0, -20)  # inherited by the programs: others on the machine count for less

@@ -27,6 +27,7 @@ PLAIN = "plain subprocess.run"
 OURS = "pycgroup, run"
 IN_C = {"C, without a group": "run", "C, the whole life": "life"}
 TARGETS = {0.04: 1.3, 0.0: 1.6}  # the ratio to plain, by the seconds of rest before each life
+LOOP = 20_000_000  # nanoseconds, some twenty lives: in fewer it is rather the change of turns that is measured
 AHEAD = 3.5
 POOL = "ProcessPoolExecutor"
 POOLS = {"pycgroup, spawn": "spawn", "pycgroup, forkserver": "forkserver"}
@@ -40,7 +41,7 @@ def run(place: Place, program: Limit, rounds: int) -> None:
     chosen = {PLAIN: lambda: subprocess.run(TRUE, check=True)} | _ours() | _others(place)
     in_c = {name: partial(program.turn, operation) for name, operation in IN_C.items()}
     for pause in TARGETS:
-        costs = interleave(in_c | {name: _turn(life) for name, life in chosen.items()}, rounds, pause)
+        costs = interleave(in_c | {name: _turn(life) for name, life in chosen.items()}, rounds, pause, LOOP)
         print(_block(pause, figures(costs, PLAIN)), flush=True)
 
 
@@ -64,7 +65,10 @@ def _ours() -> dict[str, Life]:
 
 
 def _others(place: Place) -> dict[str, Life]:
-    found: dict[str, Life] = {"os calls, preexec_fn": lambda: _by_hand(place, _preexec)}
+    found: dict[str, Life] = {
+        "os calls, preexec_fn": lambda: _by_hand(place, _preexec),
+        "os calls, entered in C": lambda: _by_hand(place, _entered(place)),
+    }
     if shutil.which("cgexec"):
         found["cgexec"] = lambda: _by_hand(place, _cgexec)
     for name, make in {"benchexec": _benchexec, "cgroupspy": _cgroupspy, "libcgroup": _libcgroup}.items():
@@ -95,6 +99,13 @@ def _preexec(_: str, directory: str) -> None:
             file.write("0")
 
     subprocess.run(TRUE, check=True, preexec_fn=enter)
+
+
+def _entered(place: Place) -> Callable[[str, str], object]:
+    """Return what starts a program as pycgroup does, and nothing else of it: what is left for the rest is little."""
+    spawn: Any = import_module("pycgroup.spawn")
+    tree: Any = import_module("pycgroup.hierarchy").V1(str(place.memory), "/", frozenset({"memory"}))
+    return lambda _, directory: spawn.Popen(TRUE, entrance=spawn.Entrance({tree: directory})).wait()
 
 
 def _benchexec(place: Place) -> Life:

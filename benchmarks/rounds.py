@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -12,7 +13,11 @@ from statistics import median, quantiles
 Turn = Callable[[int], float]
 """Do the operation that many times and return the nanoseconds."""
 
-TURN = 1_000_000  # nanoseconds: short beside what disturbs, long beside the clock
+TURN = 1_000_000
+"""Nanoseconds: short beside what disturbs, long beside the clock."""
+
+
+_FEWEST = 2
 
 
 @dataclass(frozen=True)
@@ -25,9 +30,14 @@ class Figure:
     high: float
 
 
-def interleave(turns: Mapping[str, Turn], rounds: int, pause: float = 0.0) -> dict[str, list[float]]:
-    """Give each a turn in every round; return the nanoseconds per operation, one per round."""
-    counts = {name: 1 if pause else _fitting(turn) for name, turn in turns.items()}
+def interleave(
+    turns: Mapping[str, Turn], rounds: int, pause: float = 0.0, length: int = TURN
+) -> dict[str, list[float]]:
+    """Give each a turn in every round; return the nanoseconds per operation, one per round.
+
+    A turn takes about `length` nanoseconds, or after a pause (in seconds) as long as one operation.
+    """
+    counts = {name: 1 if pause else _fitting(turn, length) for name, turn in turns.items()}
     costs: dict[str, list[float]] = {name: [] for name in turns}
     # In another order each time: a turn pays for what the one before has left to the kernel, such as freeing groups.
     order = Random(rounds)  # the same orders in every run
@@ -50,8 +60,15 @@ def _figure(costs: list[float], limits: list[float]) -> Figure:
     return Figure(median(costs), middle, low, high)
 
 
-def _fitting(turn: Turn) -> int:
+def several(text: str) -> int:
+    """Return a number of rounds that has quartiles, from the command line."""
+    if (rounds := int(text)) < _FEWEST:
+        raise ArgumentTypeError(f"at least {_FEWEST}, not {text}")
+    return rounds
+
+
+def _fitting(turn: Turn, length: int) -> int:
     """Return how many operations fill a turn, having warmed up."""
     turn(1)
     few = 10
-    return max(1, min(2000, int(TURN * few / turn(few))))
+    return max(1, min(2000, int(length * few / turn(few))))
