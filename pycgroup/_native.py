@@ -101,6 +101,7 @@ def attach_thread(group: str, controller: str, tid: int | None = None) -> None:
             native.call("cgroup_attach_task_pid", tid)
 
 
+_NUL = "embedded null byte"  # in the words of _posixsubprocess
 #: How far a child came: the numbers of pycgroup_start's stages.
 STARTED, ENTER, PREPARE, CHDIR, EXEC = range(5)
 
@@ -123,12 +124,19 @@ def start(  # noqa: PLR0917  # as C takes them
 ) -> tuple[int, int, int, int]:
     """Start a program inside groups; return its pid (-1 for none), the stage where it failed, errno, which group.
 
-    `report` is of new_child(). No string may hold a NUL.
+    `report` is of new_child(). Raises ValueError for a string with a NUL in it.
     """
-    ffi, lib = _load().ffi, _load().lib
-    null = ffi.NULL
-    lists = [part for texts in (entries, programs, arguments, environment) for part in (_blob(texts), len(texts))]
-    pid = lib.pycgroup_start(
+    loaded = _load()
+    null = loaded.ffi.NULL
+    lists: list[Any] = []
+    for texts in (entries, programs, arguments, environment):
+        blob = b"\0".join((*texts, b""))
+        if blob.count(b"\0") != len(texts):
+            raise ValueError(_NUL)
+        lists += blob, len(texts)
+    if directory is not None and b"\0" in directory:
+        raise ValueError(_NUL)
+    pid = loaded.lib.pycgroup_start(
         report, into or null, *lists, null if directory is None else directory, list(groups), list(keep)
     )
     return pid, report.stage, report.number, report.which
@@ -163,10 +171,6 @@ def waiting(event: int, watched: int, record: object = None) -> Callable[[int], 
     noted = loaded.ffi.NULL if record is None else record
     wait: Callable[[int], int] = partial(loaded.lib.pycgroup_wait, event, watched, noted)
     return wait
-
-
-def _blob(texts: Sequence[bytes]) -> bytes:
-    return b"\0".join((*texts, b""))
 
 
 class _CallError(Exception):

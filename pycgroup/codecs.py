@@ -94,6 +94,8 @@ def amount(value: Any, wanted: str = "a whole number, UNLIMITED, -1 or 'max'") -
 
 def size(value: Any) -> Amount:
     """Return bytes from an int or from text as the kernel reads it: K, M, G, T, P and E are powers of 1024."""
+    if type(value) is int and 0 <= value <= _INT64_MAX:
+        return value
     wanted = "a size: bytes as an int, text such as '10M' or '1GiB', or UNLIMITED"
     if not isinstance(value, str) or value.strip() in _NO_LIMIT:
         return amount(value, wanted)

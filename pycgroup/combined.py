@@ -200,9 +200,10 @@ class Combined(Placed):
         if self._is_ending:
             message = f"{self._label()}: its block is ending, in another thread"
             raise GroupBusyError(message, group=self._path, errno=errno.EBUSY)
-        entries = [each for each in self._entries if each.process == os.getpid()]
-        made.known = frozenset(directory for each in entries for directory in each.held)
-        if made.mark and not entries:
+        entries = [each for each in self._entries if each.process == os.getpid()] if self._entries else []
+        if entries:
+            made.known = frozenset(directory for each in entries for directory in each.held)
+        elif made.mark:
             self._share(made)
         self._make(made)
         self._is_own |= self._holds(made)

@@ -18,7 +18,7 @@ from multiprocessing.reduction import ForkingPickler
 from . import controllers, worker
 from ._types import TYPE_CHECKING
 from .errors import InvalidValueError, MemoryLimitExceeded, WorkerDiedError
-from .results import Counts
+from .results import Counters, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ class Worker:
         ended otherwise; pickle's errors for what cannot be pickled.
         """
         question = bytes(ForkingPickler.dumps((function, args, kwargs)))
-        kills = Counts(self._group).oom_kills or 0
+        kills = Counters(self._group).oom_kills() or 0
         try:
             self._link.send_bytes(question)
             answer = self._answer()
@@ -149,7 +149,7 @@ class Worker:
         wait([self._process.sentinel], _PATIENCE)  # it is about to end, in its own way
         status = self._process.end()
         self.has_ended = True
-        counts = Counts(self._group)
+        counts = Counts(Counters(self._group))
         name = self._group.name
         if status == -signal.SIGKILL and (counts.oom_kills or 0) > kills:
             limit = self._group.view(controllers.MEMORY).limit_in_bytes

@@ -48,12 +48,13 @@ class Made:
 
     def make(self, directory: str, mount: str) -> None:
         """Make a directory unless it exists, and share those above it with who uses them. Raises OSError."""
-        self.share_above(directory, mount)
+        if self.mark:
+            self.share_above(directory, mount)
         self._make(directory)
 
     def share_above(self, directory: str, mount: str) -> None:
         """Share the directories above one with who uses them. Raises OSError."""
-        for above in _above(directory, mount) if self.mark else ():
+        for above in _above(directory, mount):
             try:
                 self.share(above)
             except FileNotFoundError:

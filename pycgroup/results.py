@@ -48,12 +48,37 @@ class Counts:
 
     __slots__ = ("cpu_usage", "memory_peak", "oom_kills", "pids_peak", "throttled_time")
 
+    def __init__(self, counters: Counters) -> None:
+        self.oom_kills = counters.oom_kills()
+        self.memory_peak = counters.read(controllers.MEMORY, lambda memory: memory.max_usage_in_bytes)
+        self.cpu_usage = counters.read(controllers.CPUACCT, _cpu_usage)
+        self.throttled_time = counters.read(controllers.CPU, lambda cpu: cpu.stat.throttled_time / _NANO)
+        self.pids_peak = counters.read(controllers.PIDS, lambda pids: pids.peak)
+
+
+class Counters:
+    """The controllers of a group: finding them takes longer than reading what they count."""
+
+    __slots__ = ("_views",)
+
     def __init__(self, group: Combined) -> None:
-        self.oom_kills = counted(group, controllers.MEMORY, _oom_kills)
-        self.memory_peak = counted(group, controllers.MEMORY, lambda memory: memory.max_usage_in_bytes)
-        self.cpu_usage = counted(group, controllers.CPUACCT, _cpu_usage)
-        self.throttled_time = counted(group, controllers.CPU, lambda cpu: cpu.stat.throttled_time / _NANO)
-        self.pids_peak = counted(group, controllers.PIDS, lambda pids: pids.peak)
+        self._views: dict[type[controllers.Core], Any] = {
+            kind: group.view(kind) for kind in _COUNTING if group.has(kind)
+        }
+
+    def read(self, kind: type[C], read: Callable[[C], T]) -> T | None:
+        """Return what one controller says of the group, None where there is no such thing."""
+        try:
+            return read(self._views[kind]) if kind in self._views else None
+        except (CgroupError, AttributeError, KeyError):
+            return None  # the kernel does not count it, or the group was removed meanwhile
+
+    def oom_kills(self) -> int | None:
+        """Return how many processes of the group were killed for want of memory."""
+        return self.read(controllers.MEMORY, _oom_kills)
+
+
+_COUNTING = (controllers.MEMORY, controllers.CPUACCT, controllers.CPU, controllers.PIDS)
 
 
 def _oom_kills(group: controllers.MEMORY) -> int:
@@ -72,14 +97,6 @@ def cpu_time(before: tuple[int, int, int], after: tuple[int, int, int]) -> CpuTi
     total, user, system = (now - then for then, now in zip(before, after, strict=True))
     in_kernel = total * system / ((user + system) or 1)
     return CpuTime((total - in_kernel) / _NANO, in_kernel / _NANO)
-
-
-def counted(group: Combined, kind: type[C], read: Callable[[C], T]) -> T | None:
-    """Return what one controller says of a group, None where there is no such thing."""
-    try:
-        return read(group.view(kind)) if group.has(kind) else None
-    except (CgroupError, AttributeError, KeyError):
-        return None  # the kernel does not count it, or the group was removed meanwhile
 
 
 class Result(subprocess.CompletedProcess["Any"]):
@@ -144,7 +161,7 @@ def _killed(group: Combined, result: Result, pid: int, logged: int) -> str | Non
 
 
 def _exceeded(group: Combined, result: Result, victim: str | None) -> MemoryLimitExceeded:
-    limit, peak = counted(group, controllers.MEMORY, lambda memory: memory.limit_in_bytes), result.memory_peak
+    limit, peak = Counters(group).read(controllers.MEMORY, lambda memory: memory.limit_in_bytes), result.memory_peak
     figures = f"limit {limit} bytes, peak {peak} bytes"
     message = f"the kernel killed {victim or 'a process'} of the group {group.name} for want of memory: {figures}"
     return MemoryLimitExceeded(message, limit=limit, peak=peak, victim=victim, result=result, group=group.name)

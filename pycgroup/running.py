@@ -8,7 +8,7 @@ import time
 
 from ._types import TYPE_CHECKING
 from .errors import CgroupError
-from .results import Counts, Result
+from .results import Counters, Counts, Result
 from .victims import position
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def run(
 ) -> Result:
     """Do what Cgroup.run() says."""
     _streams(options, data, capture_output=capture_output)
-    before = None if group.is_fresh else Counts(group)
+    before = None if group.is_fresh else Counts(Counters(group))
     logged = position() if check else 0
     began = time.monotonic()
     process = group.popen(*given, **options)
-    output, errors = _waited(group, process, data, timeout)
+    output, errors, counters = _waited(group, process, data, timeout)
     done = (process.args, process.returncode, output, errors)
-    result = Result(done, before, Counts(group), time.monotonic() - began, process.cpu_time)
+    result = Result(done, before, Counts(counters), time.monotonic() - began, process.cpu_time)
     if check:
         result.check(group, process.pid, logged)
     return result
@@ -54,9 +54,13 @@ def _streams(options: dict[str, Any], data: Any, *, capture_output: bool) -> Non
         options["stdout"] = options["stderr"] = subprocess.PIPE
 
 
-def _waited(group: Starting, process: subprocess.Popen[Any], data: Any, timeout: float | None) -> tuple[Any, Any]:
+def _waited(
+    group: Starting, process: subprocess.Popen[Any], data: Any, timeout: float | None
+) -> tuple[Any, Any, Counters]:
+    """Return what the program has written, and what is to be read when it has ended."""
     try:
-        output: tuple[Any, Any] = process.communicate(data, timeout=timeout)
+        counters = Counters(group)  # while it runs
+        output, errors = process.communicate(data, timeout=timeout)
     except subprocess.TimeoutExpired as expired:
         _end(group, process, expired)
         raise
@@ -64,7 +68,7 @@ def _waited(group: Starting, process: subprocess.Popen[Any], data: Any, timeout:
         with process:  # which waits for it, and closes its pipes
             process.kill()
         raise
-    return output
+    return output, errors, counters
 
 
 def _end(group: Starting, process: subprocess.Popen[Any], expired: subprocess.TimeoutExpired) -> None:

@@ -48,13 +48,16 @@ class Entrance:
     def __init__(self, directories: dict[Hierarchy, str]) -> None:
         #: What C notes of the child that is started.
         self.child: Any = None
-        ordered = sorted(directories.items(), key=lambda item: item[0].starts_inside)
-        self.directories = [directory for _, directory in ordered]
-        self.files = [f"{directory}/{tree.own_task_file}" for tree, directory in ordered]
-        self.into = next((directory for tree, directory in ordered if tree.starts_inside), None)
-        for which, (tree, directory) in enumerate(ordered):
+        self.directories: list[str] = []
+        self.files: list[str] = []
+        self.into: str | None = None
+        for tree, directory in sorted(directories.items(), key=lambda item: item[0].starts_inside):
+            self.directories.append(directory)
+            self.files.append(f"{directory}/{tree.own_task_file}")
+            if tree.starts_inside:
+                self.into = directory
             if not tree.takes_processes(directory):
-                raise self.refusal(errno.EBUSY, which)
+                raise self.refusal(errno.EBUSY, -1)  # the last so far
 
     @property
     def pid(self) -> int:
@@ -95,7 +98,7 @@ class Popen(subprocess.Popen["Any"]):
     def _execute_child(self, *given: Any) -> None:
         # The method itself, as this Python has it, with another fork_exec among its globals: nothing that other
         # threads use is touched.
-        names = vars(subprocess) | {"_fork_exec": self._start, "_USE_POSIX_SPAWN": False}
+        names = _Names(_fork_exec=self._start, _USE_POSIX_SPAWN=False)
         try:
             FunctionType(_EXECUTE_CHILD.__code__, names)(self, *given)
         except subprocess.SubprocessError as error:
@@ -116,7 +119,7 @@ class Popen(subprocess.Popen["Any"]):
     ) -> int:
         """Do what _posixsubprocess.fork_exec does, inside the groups."""
         streams, after = rest[:8], rest[8:]
-        if any(fd < 0 for fd in keep):
+        if min(keep, default=0) < 0:
             raise ValueError("bad value(s) in fds_to_keep")  # in the words of _posixsubprocess
         preexec: Callable[[], object] | None = after[7]
         if preexec is not None:
@@ -142,11 +145,11 @@ class Popen(subprocess.Popen["Any"]):
         pid, stage, number, which = _native.start(
             entrance.child,
             None if entrance.into is None else os.fsencode(entrance.into),
-            [os.fsencode(file) for file in entrance.files],
-            [_text(program) for program in programs],
-            [_text(arg) for arg in args],
-            _environment() if env is None else [_text(variable) for variable in env],
-            None if cwd is None else _text(cwd),
+            [*map(os.fsencode, entrance.files)],
+            programs,
+            [*map(os.fsencode, args)],
+            _environment() if env is None else env,
+            None if cwd is None else os.fsencode(cwd),
             groups or (),
             kept,
         )
@@ -200,6 +203,12 @@ class Popen(subprocess.Popen["Any"]):
         return pid
 
 
+class _Names(dict["str", "Any"]):
+    """The names that a function of subprocess sees, some of them others: CPython asks __missing__ for the rest."""
+
+    __missing__ = vars(subprocess).__getitem__
+
+
 _FORK_EXEC: Any = getattr(subprocess, "_fork_exec")  # noqa: B009  # nor this
 _EXECUTE_CHILD: Any = getattr(subprocess.Popen, "_execute_child")  # noqa: B009  # typeshed does not have it
 _REFUSED_MARK = "pycgroup-refused"
@@ -218,13 +227,6 @@ def _number(value: int | None) -> int:
     if value is not None and value > _LAST_ID:
         raise OverflowError(f"{value} is no id of a user or group")
     return -1 if value is None else value
-
-
-def _text(value: Any) -> bytes:
-    data = os.fsencode(value)
-    if b"\0" in data:
-        raise ValueError("embedded null byte")
-    return data
 
 
 _known_environment: tuple[dict[bytes, bytes], list[bytes]] = ({}, [])

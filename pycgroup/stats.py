@@ -43,6 +43,9 @@ class FrozenMap(Mapping[K, T], Generic[K, T]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{type(self).__name__} is what the kernel said; it cannot be changed")
 

@@ -62,19 +62,19 @@ class Turn:
                 time.sleep(_PAUSE)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._end()
+        if self._descriptor >= 0:
+            self._end()
 
     def _end(self) -> None:
-        if self._descriptor >= 0:
-            import fcntl
+        import fcntl
 
-            _taken.discard(_me())
-            descriptor, self._descriptor = self._descriptor, -1
-            try:
-                # Closing alone does not do it where a thread has forked meanwhile: the child has the descriptor too.
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-            finally:
-                os.close(descriptor)
+        _taken.discard(_me())
+        descriptor, self._descriptor = self._descriptor, -1
+        try:
+            # Closing alone does not do it where a thread has forked meanwhile: the child has the descriptor too.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            os.close(descriptor)
 
 
 def _me() -> tuple[int, int]:
