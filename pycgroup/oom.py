@@ -111,15 +111,19 @@ class OomWatch(Watch[OomEvent]):
                     killed = max(kills, len(victims))
                     known.settle(killed, victims, _confidence(known, killed, len(victims)))
 
-    def _victims(self, kills: int, most: int | None) -> tuple[Victim, ...]:
+    def _victims(self, kills: int, most: int | None, *, heard: bool = False) -> tuple[Victim, ...]:
         log, name = self._log()
         if log is None:
             return ()
-        self._logged, victims = log.since(name, self._logged, kills, most)
+        self._logged, victims = log.since(name, self._logged, kills, most, heard=heard)
         return victims
 
     def _log(self) -> tuple[KernelLog | None, str]:
         return log_of(self._owner._place)
+
+    def _is_replaced(self) -> bool:
+        """Return whether there is a group again at the path of one that is gone: it has the same name in the log."""
+        return os.path.isdir(self._owner._place.directory)
 
     def _last_event(self, ooms: int, victims: tuple[Victim, ...]) -> OomEvent:
         """Return what had happened when the group went away, of which nothing can be read any more."""
@@ -161,8 +165,7 @@ class CountedOom(OomWatch):
     def outlived(self, _least: int, _most: int) -> OomEvent | None:
         with looking:
             self._name()
-            # The kills in a group that was made since have the same path in the log.
-            victims = () if os.path.isdir(self._owner._place.directory) else self._victims(0, None)
+            victims = () if self._is_replaced() else self._victims(0, None)
             return self._last_event(len(victims), victims) if victims else None
 
 
@@ -220,13 +223,17 @@ class SignalledOom(OomWatch):
         kills = max(0, _kills(control) - self._killed)
         if control.oom_kill_disable or kills >= wanted:
             return True
+        heard, is_all = self._heard()
+        if is_all:
+            # The groups below may also have been full themselves, of which this one is not signalled.
+            return len(heard) >= wanted
         kills += _rise(self._below, self._kills_below())
-        return kills >= wanted or kills + self._kills_elsewhere() >= wanted
+        return kills + sum(elsewhere for _, elsewhere in heard) >= wanted
 
-    def _kills_elsewhere(self) -> int:
-        """Return how many the kernel killed outside this group because one above was full, as far as is known."""
+    def _heard(self) -> tuple[list[tuple[int, bool]], bool]:
+        """Return what the log tells of the kills of which the group was signalled, as KernelLog.heard() does."""
         log, name = self._log()
-        return 0 if log is None else log.kills_elsewhere(name, self._above)
+        return ([], False) if log is None else log.heard(name, self._above)
 
     def _kills_below(self) -> Mapping[int, int]:
         """Return the kills in the groups below; what was known of them where there are no descriptors to be had."""
@@ -246,28 +253,30 @@ class SignalledOom(OomWatch):
         """Count what became of an event. Where the next one has come already, the kills of that are left to it."""
         self._open = None
         kills, most = 0, self._ooms
+        heard, _ = self._heard()
+        its, others = heard[: self._ooms], heard[self._ooms :]
         if control is not None:
             before, self._below = self._below, self._kills_below()
             own = max(0, _kills(control) - self._killed)
             if next_came:
-                own = min(own, max(0, self._ooms - self._kills_elsewhere()))
+                own = min(own, max(0, self._ooms - sum(elsewhere for _, elsewhere in its)))
             self._killed += own
             kills = own + _rise(before, self._below)
             # The log may be ahead of the counters: what it has beyond them is left to the next event. But what they
             # do not have after so long a time they never will, as the group below that it was in is gone.
             most = max(kills, most) if is_late else kills
-        self._above = position()
+        self._above = its[-1][0] if next_came and others else position()
         self._closed(event, kills, most, name=not next_came)
 
     def is_told_by_signals(self, *, slept: bool) -> bool:
         log, name = self._log()
-        return not slept or log is None or not log.is_certain(name, self._logged)
+        return not slept or log is None or self._is_replaced() or not log.is_certain(name, self._logged)
 
     def outlived(self, least: int, most: int) -> OomEvent | None:
         with looking:
             if self._open is not None:
                 self._close(self._open, None)
-            victims = self._victims(0, most)
+            victims = () if self._is_replaced() else self._victims(0, most, heard=True)
             ooms = max(least, min(len(victims), most))
             return self._last_event(ooms, victims) if ooms else None
 

@@ -69,17 +69,24 @@ class KernelLog:
             self._catch_up()
             return self._last
 
-    def since(self, group: str, after: int, kills: int, most: int | None) -> tuple[int, tuple[Victim, ...]]:
+    def since(
+        self, group: str, after: int, kills: int, most: int | None, *, heard: bool = False
+    ) -> tuple[int, tuple[Victim, ...]]:
         """Return the victims in a group and below it after a position, and the position after those.
 
-        Waits a moment until there are so many as `kills`; `most` leaves the others for the next time.
+        Waits a moment until there are so many as `kills`; `most` leaves the others for the next time. `heard`: only
+        those of OOMs of which the group was signalled.
         """
         deadline = time.monotonic() + _PATIENCE
         while True:
             with looking:
                 self._catch_up()
                 last, new = self._last, self._after(after)
-            found = [(number, each) for number, each, _ in new if each and _is_below(each.group, group)]
+            found = [
+                (number, each)
+                for number, each, limited in new
+                if each and _is_below(each.group, group) and (_hears(group, limited) or not heard)
+            ]
             if len(found) >= kills or len(found) < len(new) or time.monotonic() > deadline:
                 break
             time.sleep(_PAUSE)
@@ -87,15 +94,17 @@ class KernelLog:
             last, found = found[most - 1][0] if most else after, found[:most]
         return last, tuple(each for _, each in found)
 
-    def kills_elsewhere(self, group: str, after: int) -> int:
-        """Return how many were killed after a position because a group above was full, elsewhere below that."""
+    def heard(self, group: str, after: int) -> tuple[list[tuple[int, bool]], bool]:
+        """Return the kills after a position of whose OOMs a group was signalled, and whether these are all.
+
+        Of each the number, and whether the victim was elsewhere: neither in the group nor below it.
+        """
         with looking:
             self._catch_up()
             new = self._after(after)
-        return sum(
-            victim is not None and not _is_below(victim.group, group) and _hears(group, limited)
-            for _, victim, limited in new
-        )
+        known = [(number, victim, limited) for number, victim, limited in new if victim is not None]
+        heard = [(at, not _is_below(victim.group, group)) for at, victim, limited in known if _hears(group, limited)]
+        return heard, len(known) == len(new)
 
     def is_certain(self, group: str, after: int) -> bool:
         """Return whether each OOM after a position that a group heard of is a victim in it or below it."""

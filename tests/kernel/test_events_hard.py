@@ -13,6 +13,7 @@ import select
 import signal
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NoReturn
@@ -106,6 +107,84 @@ def test_an_oom_just_before_the_removal_is_told(memory: MEMORY, hog: Hogs) -> No
 @pytest.mark.usefixtures("no_log")
 def test_without_the_log_the_signals_tell_the_oom_from_the_removal(memory: MEMORY, hog: Hogs) -> None:
     an_oom_comes_before_the_removal(memory, hog)
+
+
+@v1
+@needs("kernel-log")
+@pytest.mark.parametrize("waiting", [True, False])
+def test_an_oom_of_a_group_below_and_the_removal_of_both_are_no_event(
+    memory: MEMORY, siblings: tuple[str, str], hog: Hogs, waiting: bool
+) -> None:
+    """A group is not signalled that one below it is full, but its removal is a signal."""
+    below = Cgroup.MEMORY(f"{memory.group_name}/a")
+    bound(below, "2M")
+    with memory.oom_events() as events, ThreadPoolExecutor(1) as thread:
+        waiter = thread.submit(events.wait, PATIENCE) if waiting else None
+        if waiting:
+            until_waiting(events)
+        hog.be_killed(below.path)
+        for directory in (*siblings, memory.path):
+            os.rmdir(directory)
+        with pytest.raises(GroupRemovedError):
+            waiter.result(PATIENCE) if waiter else first_word(events)
+        for directory in (memory.path, *siblings):
+            os.mkdir(directory)
+
+
+def first_word(events: Subscription[OomEvent]) -> OomEvent:
+    """Ask until there is something, without waiting."""
+    while (event := events.wait(0)) is None:
+        pass
+    return event
+
+
+@v1
+@needs("kernel-log")
+def test_the_oom_of_a_group_made_anew_is_not_told_of_the_removed_one(memory: MEMORY, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        os.rmdir(memory.path)
+        os.mkdir(memory.path)
+        bound(memory, "4M")
+        hog.be_killed(memory.path)
+        with pytest.raises(GroupRemovedError):
+            first_word(events)
+
+
+@v1
+@needs("kernel-log")
+def test_the_kill_of_a_full_group_below_does_not_stand_for_its_own(
+    memory: MEMORY, siblings: tuple[str, str], hog: Hogs
+) -> None:
+    deadline = time.monotonic() + PATIENCE
+    below = Cgroup.MEMORY(f"{memory.group_name}/a")
+    bound(below, "2M")
+    while True:
+        with memory.oom_events() as events:
+            others = hog.be_killed(siblings[0])
+            hog.order(memory.path)
+            event = next_kill(events)
+            kills, victims = event.kills, [victim.pid for victim in event.victims]
+            pid, _ = hog.outcome()
+        # The kernel logs the groups of ten victims in five seconds; earlier tests may have had theirs.
+        if event.confidence == "named":
+            break
+        assert time.monotonic() < deadline
+    assert (kills, victims) == (2, [others, pid])
+
+
+@v1
+def test_each_kill_belongs_to_its_own_event(memory: MEMORY, siblings: tuple[str, str], hog: Hogs) -> None:
+    """The first event is looked at when the next has come: the group above was full, and killed elsewhere."""
+    below = Cgroup.MEMORY(f"{memory.group_name}/a")
+    bound(below, "2M")
+    with below.oom_events() as events:
+        hog.be_killed(below.path)
+        first = events.wait(PATIENCE)
+        hog.be_killed(siblings[1])
+        assert events.wait(PATIENCE) is not None
+        assert first is not None
+        assert first.kills == 1
+        assert no_kill_is_left(events)
 
 
 @pytest.mark.parametrize("delay", [0, 0.001, 0.01, 0.05])

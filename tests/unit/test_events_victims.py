@@ -126,7 +126,8 @@ def test_a_victim_of_the_whole_machine(log: tuple[KernelLog, Write]) -> None:
     )
     write("Out of memory: Killed process 7 (hog) total-vm:42100kB, anon-rss:8064kB, file-rss:5692kB")
     assert [each.pid for each in reader.since("/g", 0, 1, None)[1]] == [7]
-    assert reader.kills_elsewhere("/h", 0) == 0
+    assert reader.heard("/g", 0) == ([], True)
+    assert reader.heard("/h", 0) == ([], True)
     assert reader.is_certain("/h", 0)
 
 
@@ -141,12 +142,23 @@ def test_the_victims_of_a_full_group_above(log: tuple[KernelLog, Write]) -> None
     above = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),oom_memcg={},task_memcg={},task=hog,pid=7,uid=0"
     write(above.format("/g", "/g/b"))
     write(KILLED.format("", 7, "hog"))
-    assert reader.kills_elsewhere("/g/a", 0) == 1
-    assert reader.kills_elsewhere("/g/b", 0) == 0
-    assert reader.kills_elsewhere("/h", 0) == 0
-    assert reader.kills_elsewhere("/g/a", 1) == 0
+    assert reader.heard("/g/a", 0) == ([(1, True)], True)
+    assert reader.heard("/g/b", 0) == ([(1, False)], True)
+    assert reader.heard("/g", 0) == ([(1, False)], True)
+    assert reader.heard("/h", 0) == ([], True)
+    assert reader.heard("/", 0) == ([], True)
+    assert reader.heard("/g/a", 1) == ([], True)
     assert reader.is_certain("/g/b", 0)
     assert not reader.is_certain("/g/a", 0)
+
+
+def test_the_victims_of_a_full_group_below_were_not_heard_of(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(kill("/g/a", 7))
+    write(kill("/g", 8))
+    assert reader.heard("/g", 0) == ([(2, False)], True)
+    assert [each.pid for each in reader.since("/g", 0, 2, None)[1]] == [7, 8]
+    assert [each.pid for each in reader.since("/g", 0, 0, None, heard=True)[1]] == [8]
 
 
 def test_nothing_is_certain_where_a_group_was_left_out(log: tuple[KernelLog, Write]) -> None:
@@ -154,6 +166,7 @@ def test_nothing_is_certain_where_a_group_was_left_out(log: tuple[KernelLog, Wri
     assert reader.is_certain("/g", 0)
     write(KILLED.format("", 7, "hog"))
     assert not reader.is_certain("/g", 0)
+    assert reader.heard("/g", 0) == ([], False)
 
 
 def test_kills_whose_group_the_kernel_left_out(log: tuple[KernelLog, Write]) -> None:
