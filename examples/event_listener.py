@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 
-from pycgroup import Cgroup
+from pycgroup import Cgroup, CgroupError
 
 
 def main(file: str, name: str, *argument: str) -> None:
     """Print a line for each event until the group is removed."""
-    group = getattr(Cgroup, file.partition(".")[0].upper())(name)
+    group = Cgroup.MEMORY(name)  # no other controller of the kernel's has files that take events
     with group.event(file, *argument) as events:
         print(f"listening to {group.path}/{file}", flush=True)
         for event in events:
@@ -22,6 +22,9 @@ def main(file: str, name: str, *argument: str) -> None:
 
 
 if __name__ == "__main__":
-    if not sys.argv[2:]:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except CgroupError as error:
+        sys.exit(str(error))

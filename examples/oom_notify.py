@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from pycgroup import Cgroup
+from pycgroup import Cgroup, CgroupError
 
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
@@ -63,10 +63,14 @@ def killer_off(memory: MEMORY) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--killer"]:
-        with Cgroup.MEMORY(f"pycgroup-oom-notify-{os.getpid()}") as group:
-            (killer_on if sys.argv[2] == "on" else killer_off)(group)
-    elif sys.argv[1:]:
-        notify(sys.argv[1])
-    else:
-        sys.exit(__doc__)
+    try:
+        match sys.argv[1:]:
+            case ["--killer", "on" | "off" as killer]:
+                with Cgroup.MEMORY(f"pycgroup-oom-notify-{os.getpid()}") as group:
+                    (killer_on if killer == "on" else killer_off)(group)
+            case [name] if name != "--killer":
+                notify(name)
+            case _:
+                sys.exit(__doc__)
+    except CgroupError as error:
+        sys.exit(str(error))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from pycgroup import Cgroup, GroupRemovedError
+from pycgroup import Cgroup, CgroupError, GroupRemovedError
 
 
 def main(name: str) -> int:
@@ -28,4 +28,7 @@ def main(name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]) if sys.argv[1:] else __doc__)
+    try:
+        sys.exit(main(sys.argv[1]) if sys.argv[1:] else __doc__)
+    except CgroupError as error:
+        sys.exit(str(error))

@@ -91,6 +91,10 @@ class Feed(Generic[T]):
             self.loop.remove_reader(self._descriptor)
             self._descriptor = -1
 
+    def has_forsaken(self, waiter: object) -> bool:
+        """Return whether somebody waits here for ever, as the loop was closed meanwhile."""
+        return waiter is self._future and self.loop.is_closed()
+
     def give_up(self) -> bool:
         """Take the descriptor out of the loop, if that can be done here and now; return whether it was."""
         if self._descriptor >= 0 and not self.loop.is_closed():

@@ -15,7 +15,7 @@ from .errors import BusyError, CgroupError, ClosedError, GroupRemovedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
-    from typing import Any, ClassVar, Protocol, Self
+    from typing import Any, ClassVar, NoReturn, Protocol, Self
 
     from ._aio import Feed
     from ._signals import Signal
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     class Keeper(Protocol):
         """Who has the descriptor in an epoll: it must let go before that is closed."""
+
+        def has_forsaken(self, waiter: object) -> bool:
+            """Return whether somebody waits there who will never hear of anything."""
 
         def give_up(self) -> bool:
             """Let go for another's sake, if that can be done here and now; return whether it was."""
@@ -222,7 +225,7 @@ class Subscription(Generic[T]):
         if self._closed or self._pid != _process:
             raise self._closed_error()
         with _guard:
-            if self._waiting is not None:
+            if self._is_awaited():
                 raise BusyError(f"somebody else waits for events of {self.group!r} already", group=self.group)
             signal = self._signal
             if self._closed or signal is None:
@@ -237,6 +240,11 @@ class Subscription(Generic[T]):
             event, watch.ready = watch.ready, None
             self.keep_event(event)
         return signal
+
+    def _is_awaited(self) -> bool:
+        """Return whether somebody waits, and not in a loop that was closed over him."""
+        keeper = self._keeper
+        return self._waiting is not None and not (keeper is not None and keeper.has_forsaken(self._waiting))
 
     def leave(self, who: object) -> None:
         """Wait no longer, and close what was closed meanwhile, at once. It is no error not to have entered."""
@@ -306,10 +314,10 @@ class Subscription(Generic[T]):
             raise error
         self._removed = True
         event = self._watch.outlived(least, most)
-        if event is None:
-            raise self._removed_error() from None
         if self._signal is not None:
             self._signal.wake()  # so that those who poll come back and hear of the removal
+        if event is None:
+            raise self._removed_error() from None
         return event
 
     def close(self) -> None:
@@ -325,7 +333,7 @@ class Subscription(Generic[T]):
             if self._closed:
                 return
             self._closed = True
-            if self._pid == _process and self._waiting is not None and self._signal is not None:
+            if self._pid == _process and self._is_awaited() and self._signal is not None:
                 # The waiter closes the descriptors: they must not become other files' while it uses them.
                 self._signal.wake()
                 return
@@ -434,6 +442,9 @@ class Subscription(Generic[T]):
         if self._pid == _process:
             warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
         self.end(patient=False)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} has descriptors, which cannot be copied: subscribe anew")
 
     def __repr__(self) -> str:
         state = " closed" if self.closed else " removed" if self._removed else ""

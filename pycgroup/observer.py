@@ -61,6 +61,10 @@ class Watching(Generic[T]):
         """End the subscription."""
         self.subscription.close()
 
+    def has_forsaken(self, _waiter: object) -> bool:
+        """Say no: the observer's thread waits for nobody who could go away."""
+        return False
+
     def give_up(self) -> bool:
         """Keep it: the callback is to have all events."""
         return False
@@ -132,7 +136,7 @@ class Observer:
         """
         import select
 
-        for function in filter(None, (callback, removed)):
+        for function in (callback,) if removed is None else (callback, removed):
             if not callable(function):
                 raise TypeError(f"{function!r} cannot be called with an event")
         watching = Watching(self, subscription, callback, removed)

@@ -62,14 +62,20 @@ _INOTIFY_HINTS = {
 _LEVELS = ("low", "medium", "critical")
 _MODES = ("default", "hierarchy", "local")
 _UNITS = {"us": 1, "ms": 1000, "s": 1_000_000}
+_EVENT_HINT = (
+    "memory.usage_in_bytes and memory.memsw.usage_in_bytes take a number of bytes, memory.pressure_level a level, "
+    "memory.oom_control nothing; no other file takes events"
+)
 _STALL_HINT = "the window is 500 ms to 10 s, without CAP_SYS_RESOURCE (root may lack it) a multiple of 2 s"
 
 
-def _by_eventfd(group: Holder, file: str, argument: str, watch: Watch[T], value: object = None) -> Subscription[T]:
+def _by_eventfd(
+    group: Holder, file: str, argument: str, watch: Watch[T], value: object = None, *, hint: str = ""
+) -> Subscription[T]:
     try:
         signal = EventFd(group._place.prefix, file, argument)
     except OSError as cause:
-        raise _failed(group, cause, file, value) from cause
+        raise _failed(group, cause, file, value, hint) from cause
     return Subscription(signal, watch)
 
 
@@ -83,7 +89,7 @@ def _by_changes(group: Holder, file: str, watch: Watch[T]) -> Subscription[T]:
 
 def _failed(group: Holder, cause: OSError, file: str, value: object = None, hint: str = "") -> CgroupError:
     directory = group._place.directory
-    attempt = f"{group._label()}: cannot watch {file}{'' if value is None else f' for {value!r}'}"
+    attempt = f"{group._label()}: cannot watch {file}{f' for {value!r:.100}' if value else ''}"
     hints = _HINTS | _INOTIFY_HINTS if cause.filename == INOTIFY else _HINTS
     hint = hints.get(cause.errno or 0, hint if cause.errno == errno.EINVAL else "")
     return _kernfs.error(cause, attempt, group=directory, directory=directory, setting=file, value=value, hint=hint)
@@ -118,6 +124,9 @@ def _bytes(group: Holder, threshold: int | str) -> int:
     except ValueError as refusal:
         raise InvalidValueError(f"{group._label()}.threshold_events: {refusal}", value=threshold) from None
     page = os.sysconf("SC_PAGE_SIZE")
+    if number < page:
+        message = f"{group._label()}.threshold_events: {threshold!r} is less than a page, which are {page} bytes"
+        raise InvalidValueError(message, value=threshold)
     return int(number) // page * page
 
 
@@ -148,7 +157,8 @@ def control_by_eventfd(group: Holder, file: str, argument: str | int = "") -> Su
     text = str(argument)
     if not text.isprintable():
         raise InvalidValueError(f"{group._label()}.event: {argument!r} is not one line of text", value=argument)
-    return _by_eventfd(group, names.file_name(file), text, ControlWatch(group._path, file, text), argument)
+    watch = ControlWatch(group._path, file, text)
+    return _by_eventfd(group, names.file_name(file), text, watch, argument, hint=_EVENT_HINT)
 
 
 def counters_by_changes(group: Holder, *counters: str) -> Subscription[CounterEvent]:
@@ -156,6 +166,9 @@ def counters_by_changes(group: Holder, *counters: str) -> Subscription[CounterEv
 
     Raises GroupNotFoundError, InvalidValueError (this kernel has no such counter).
     """
+    if wrong := [name for name in counters if type(name) is not str]:
+        message = f"{group._label()}.counter_events: {wrong[0]!r} is not the name of a counter, such as 'oom_kill'"
+        raise InvalidValueError(message, setting="memory.events", value=wrong[0])
     watch = CounterWatch(group._path, counters)
     subscription = _by_changes(group, "memory.events", watch)
     if unknown := watch.unknown():
@@ -195,15 +208,20 @@ def stalls(file: str, nearest: str) -> StallEvents:
         if (some is None) is (full is None):
             raise InvalidValueError(f"{group._label()}.stall_events: it takes either some=... or full=...")
         kind: Literal["some", "full"] = "some" if full is None else "full"
-        stall, within = (_microseconds(group, each) for each in (some if full is None else full, window))
+        given = some if full is None else full
+        stall, within = _microseconds(group, given), _microseconds(group, window)
+        if stall > within:
+            message = f"{group._label()}.stall_events: {kind}={given!r} is longer than the window of {window!r}"
+            raise InvalidValueError(message, value=given)
         trigger = f"{kind} {stall} {within}"
-        prefix = _unified(group, file)
-        if not prefix:
+        directory = _unified(group)
+        if directory != group._place.directory and not os.path.exists(f"{directory}/{file}"):
             message = f"{group._label()}.stall_events: cgroup v1 has no {file}, and no v2 group of that name has one"
-            raise UnsupportedSettingError(f"{message}; the nearest: {nearest}", setting=file)
+            makes = f", or mkdir {directory} for the processes that are to be in it" if directory else ""
+            raise UnsupportedSettingError(f"{message}; the nearest: {nearest}{makes}", setting=file)
         watch = StallWatch(group._path, kind, stall, within)
         try:
-            signal = Stall(prefix, file, trigger)
+            signal = Stall(f"{directory}/", file, trigger)
         except OSError as cause:
             raise _failed(group, cause, file, trigger, _STALL_HINT) from cause
         return Subscription(signal, watch)
@@ -211,8 +229,8 @@ def stalls(file: str, nearest: str) -> StallEvents:
     return stall_events
 
 
-def _unified(group: Holder, file: str) -> str:
-    """Return the directory, with a slash, of the v2 group of the same name, '' where there is none with that file."""
+def _unified(group: Holder) -> str:
+    """Return the directory of the v2 group of the same name, be there such a group or not; '' without a v2."""
     own = group._place.hierarchy
     try:
         tree, _ = here().serving(None, CORE)
@@ -222,8 +240,7 @@ def _unified(group: Holder, file: str) -> str:
     if not group.group_name.startswith("/"):
         # What is delegated to this process may be elsewhere in the other hierarchy.
         path = base(tree) + path.removeprefix(base(own))
-    directory = tree.directory(path)
-    return f"{directory}/" if tree is own or os.path.exists(f"{directory}/{file}") else ""
+    return tree.directory(path)
 
 
 def _microseconds(group: Holder, value: Any) -> int:
@@ -232,9 +249,10 @@ def _microseconds(group: Holder, value: Any) -> int:
         text = str(value).strip()
         unit = next((unit for unit in _UNITS if text.endswith(unit)), "")
         number = float(text.removesuffix(unit))
-        if isinstance(value, bool) or not 0 < number < UNLIMITED:
-            refuse(value, "more than nothing")
+        microseconds = number * _UNITS[unit or "s"]
+        if isinstance(value, bool) or not 1 <= microseconds < UNLIMITED:
+            refuse(value, "a microsecond or more")
     except ValueError:
         message = f"{group._label()}.stall_events: {value!r} is not a time: seconds, or text such as '150ms' or '2s'"
         raise InvalidValueError(message, value=value) from None
-    return round(number * _UNITS[unit or "s"])
+    return round(microseconds)

@@ -146,6 +146,7 @@ class View:
     def __dir__(self) -> list[str]:
         try:
             absent = {name for name, _ in _declarations(type(self)) if not self._has(name)}
+            absent |= {each.name for each in self.event_sources() if each.columns[self._place.column] is None}
         except CgroupError:
             absent = set()
         return sorted(set(super().__dir__()) - absent)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from _weakref import ref
 from time import monotonic, time
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from ._signals import EventFd
+
+
+# Each CPU looks at the thresholds once in so many pages that it charges or frees, here in bytes.
+_UNSEEN = 128 * os.sysconf("SC_PAGE_SIZE")
 
 
 class SignalWatch(Watch[T]):
@@ -60,16 +65,18 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
     """A threshold on memory usage. Each signal is one crossing, and as a rule they alternate.
 
     Two CPUs that find the same crossing signal it twice, so which side usage has come to is read when somebody asks;
-    where it has crossed again by then, or the group is gone, the number of crossings tells.
+    where it has crossed again by then, or is so near that the kernel may not have looked, or the group is gone, the
+    number of crossings tells.
     """
 
     signal: EventFd
-    __slots__ = ("_above", "_crossings", "_threshold")
+    __slots__ = ("_above", "_crossings", "_near", "_threshold")
     delivers = ThresholdEvent
 
     def __init__(self, group: str, threshold: int) -> None:
         super().__init__(group)
         self._threshold = threshold
+        self._near = min(threshold // 4, _UNSEEN * (os.cpu_count() or 1))
         #: On which side usage was in the beginning, and how often it had crossed before the last event.
         self._above = False
         self._crossings = 0
@@ -99,7 +106,7 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
     def _found(self, record: Any) -> dict[str, Any]:
         usage = self._usage()
         odd = (self._crossings + record.signals) % 2 == 1
-        if usage is not None and not self.signal.pending():
+        if usage is not None and abs(usage - self._threshold) > self._near and not self.signal.pending():
             self._above = (usage >= self._threshold) ^ odd
         known = {"group": self.group, "time": record.time, "threshold": self._threshold, "usage": usage}
         return known | {"above": self._above ^ odd, "crossings": record.signals}

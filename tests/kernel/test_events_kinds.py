@@ -8,9 +8,13 @@ import os
 import pydoc
 import resource
 import select
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from inspect import signature
+from subprocess import PIPE
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -33,6 +37,9 @@ from tests.support.capabilities import needs
 from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, let_go
 from tests.support.interrupts import interrupted
 from tests.support.unified import UNIFIED
+
+if TYPE_CHECKING:
+    from pycgroup.happenings import ThresholdEvent
 
 Unique = Callable[..., str]
 v1, v2 = needs("memory", version=1), needs("memory", version=2)
@@ -183,8 +190,56 @@ def test_memory_and_swap_together(memory: MEMORY, hog: Hogs) -> None:
         assert events.wait(PATIENCE) is not None
 
 
+DRIFTING = """
+import mmap, sys
+with open(sys.argv[1] + "/cgroup.procs", "w") as procs:
+    procs.write("0")
+memory, pages = mmap.mmap(-1, 32 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), 0
+memory.madvise(mmap.MADV_NOHUGEPAGE)
+for line in sys.stdin:
+    more = int(line)
+    for page in range(pages, pages + more):
+        memory[page * 4096] = 1
+    if more < 0:
+        memory.madvise(mmap.MADV_DONTNEED, (pages + more) * 4096, -more * 4096)
+    pages += more
+    print(pages, flush=True)
+"""
+
+
 @v1
-@pytest.mark.parametrize("threshold", ["lots", -5, "max", "5MB", None, 1.5, True])
+def test_a_crossing_keeps_its_direction_where_usage_drifts_back_unseen(memory: MEMORY) -> None:
+    """The kernel looks at thresholds once in 128 pages."""
+    command = [sys.executable, "-S", "-c", DRIFTING, memory.path]
+    with (
+        memory.threshold_events("2M") as events,
+        subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as task,
+    ):
+        orders, answers = task.stdin, task.stdout
+        assert orders is not None
+        assert answers is not None
+
+        def take(pages: int) -> None:
+            print(pages, file=orders, flush=True)
+            answers.readline()
+
+        def crossing(pages: int) -> ThresholdEvent:
+            while (event := events.wait(0)) is None:
+                take(pages)
+            return event
+
+        for _ in range(3):
+            up = crossing(4)
+            take(-100)
+            assert up.direction == "up"
+            down = crossing(-20)
+            take(100)
+            assert down.direction == "down"
+        orders.close()
+
+
+@v1
+@pytest.mark.parametrize("threshold", ["lots", -5, 0, 100, "max", "5MB", None, 1.5, True])
 def test_thresholds_that_are_refused(memory: MEMORY, threshold: object) -> None:
     with pytest.raises(InvalidValueError, match="threshold_events"):
         memory.threshold_events(threshold)  # type: ignore[arg-type]
@@ -242,6 +297,7 @@ def test_any_control_file(memory: MEMORY, hog: Hogs) -> None:
     [
         ("memory.usage_in_bytes", "much", InvalidValueError),
         ("memory.stat", "", InvalidValueError),
+        ("tasks", "", InvalidValueError),
         ("memory.nothing", "", UnsupportedSettingError),
         ("../tasks", "", InvalidNameError),
         ("memory.usage_in_bytes", "1\n2", InvalidValueError),
@@ -266,6 +322,8 @@ def test_what_v1_cannot_do_names_the_nearest(memory: MEMORY) -> None:
         with pytest.raises(UnsupportedSettingError, match=nearest):
             getattr(memory, name)
         assert not hasattr(memory, name)
+        assert name not in dir(memory)
+    assert {"oom_events", "threshold_events", "event"} <= set(dir(memory))
 
 
 @v2
@@ -275,6 +333,8 @@ def test_what_v2_cannot_do_names_the_nearest(memory: MEMORY) -> None:
         with pytest.raises(UnsupportedSettingError, match=other):
             getattr(memory, name)
         assert not hasattr(memory, name)
+        assert name not in dir(memory)
+    assert {"oom_events", "counter_events"} <= set(dir(memory))
 
 
 @v2
@@ -314,6 +374,8 @@ def test_memory_high_is_an_event(memory: MEMORY, hog: Hogs) -> None:
 def test_a_counter_that_is_not_there(memory: MEMORY) -> None:
     with pytest.raises(InvalidValueError, match="high_tide"):
         memory.counter_events("high_tide")
+    with pytest.raises(InvalidValueError, match=r"\['high'\] is not the name"):
+        memory.counter_events(["high"])  # type: ignore[arg-type]
 
 
 @needs("cgroup-v2")
@@ -416,6 +478,8 @@ def test_stall_times_as_text_and_numbers(unique: Unique, window: str | float) ->
         {"some": "nan"},
         {"some": "1s", "window": "100s"},
         {"some": "3s", "window": "2s"},
+        {"some": 1e-9},
+        {"full": 0},
     ],
 )
 def test_stalls_that_are_refused(unique: Unique, options: dict[str, str | float]) -> None:
@@ -427,6 +491,16 @@ def test_stalls_that_are_refused(unique: Unique, options: dict[str, str | float]
 def test_stalls_on_v1_name_the_nearest(memory: MEMORY) -> None:
     with pytest.raises(UnsupportedSettingError, match="pressure_events"):
         memory.stall_events(some="150ms")
+
+
+@v1
+@needs("cgroup-v2")
+def test_stalls_in_hybrid_say_what_makes_the_v2_group(memory: MEMORY) -> None:
+    with pytest.raises(UnsupportedSettingError, match=r"mkdir /.*") as refusal:
+        memory.stall_events(some="150ms")
+    directory = str(refusal.value).partition("mkdir ")[2].split()[0]
+    assert os.path.basename(directory) == os.path.basename(memory.path)
+    assert os.path.exists(f"{os.path.dirname(directory)}/cgroup.subtree_control")
 
 
 @v1

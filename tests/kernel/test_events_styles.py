@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import os
+import pickle
 import queue
 import select
 import selectors
@@ -293,6 +295,48 @@ def test_a_subscription_outlives_its_loop(memory: MEMORY, events: Subscription[O
     assert no_kill_is_left(events)
 
 
+def test_who_awaits_in_a_loop_that_was_closed_is_not_waited_for(memory: MEMORY, hog: Hogs) -> None:
+    async def forsaken(events: Subscription[OomEvent]) -> None:
+        await anext(events)
+
+    def forsake(events: Subscription[OomEvent]) -> asyncio.Task[None]:
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(forsaken(events))
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        return task
+
+    with memory.oom_events():
+        files = open_files()
+    events = memory.oom_events()
+    tasks = [forsake(events)]
+    hog.be_killed(memory.path)
+    assert events.wait(PATIENCE) is not None
+    assert no_kill_is_left(events)
+    tasks.append(forsake(events))
+    events.close()
+    assert open_files() < files
+
+
+def test_a_subscription_is_not_copied(events: Subscription[OomEvent]) -> None:
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="subscribe anew"):
+            copied(events)
+
+
+def test_who_polls_after_the_removal_was_heard_hears_of_it_too(memory: MEMORY) -> None:
+    with memory.oom_events() as events:
+        os.rmdir(memory.path)
+        with pytest.raises(GroupRemovedError):
+            events.wait(PATIENCE)
+        told = threading.Event()
+        with Observer() as observer:
+            observer.watch(events, print, removed=told.set)
+            assert told.wait(PATIENCE)
+    os.mkdir(memory.path)
+
+
 def test_an_event_while_nobody_awaits_is_kept(memory: MEMORY, events: Subscription[OomEvent], hog: Hogs) -> None:
     async def main() -> int:
         with contextlib.suppress(TimeoutError):
@@ -324,8 +368,9 @@ def test_on_oom_calls_back_until_it_is_closed(memory: MEMORY, hog: Hogs) -> None
 
 def test_what_cannot_be_called_back_is_refused_at_once(memory: MEMORY) -> None:
     files = open_files()
-    with pytest.raises(TypeError, match="5 cannot be called"):
-        memory.on_oom(5)  # type: ignore[arg-type]
+    for wrong in (5, None):
+        with pytest.raises(TypeError, match=f"{wrong} cannot be called"):
+            memory.on_oom(wrong)  # type: ignore[arg-type]
     assert open_files() <= files + 3  # what a process has one of
 
 
