@@ -172,7 +172,7 @@ class CountedOom(OomWatch):
 class SignalledOom(OomWatch):
     """v1: each signal is an OOM of the group or of one above it, and `memory.oom_control` counts the kills."""
 
-    __slots__ = ("_above", "_below", "_ooms", "_open")
+    __slots__ = ("_above", "_began", "_below", "_below_then", "_ooms", "_open")
 
     def __init__(self, group: str, owner: Holder) -> None:
         super().__init__(group, owner)
@@ -181,6 +181,9 @@ class SignalledOom(OomWatch):
         #: The event whose kills are not counted yet, and its OOMs.
         self._open: Callable[[], OomEvent | None] | None = None
         self._ooms = 0
+        #: When its signal was taken, and the kills in the groups below by then: those are not what it is about.
+        self._began = 0.0
+        self._below_then: Mapping[int, int] = _NO_GROUPS
         #: How far the kernel log was read when the last event was closed.
         self._above = 0
 
@@ -198,13 +201,14 @@ class SignalledOom(OomWatch):
                 self._close(self._open, control or _decoded(self.now_if_possible(None)), next_came=True)
             event = self._event(signals, control)
             opened = ref(event)
-            self._open, self._ooms = opened, signals
+            self._open, self._ooms, self._began = opened, signals, time.monotonic()
+            self._below_then = self._below if self._log()[0] else self._kills_below()
             event.complete_by(lambda: self._complete(opened))
             return event
 
     def _complete(self, opened: Callable[[], OomEvent | None]) -> None:
         """Wait until the kernel has counted what it killed, close the event, and have its victims looked up."""
-        deadline, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
+        deadline, pause = self._began + _PATIENCE, _FIRST_PAUSE
         while self._open is opened:
             is_late = time.monotonic() > deadline
             with looking:
@@ -227,7 +231,7 @@ class SignalledOom(OomWatch):
         if is_all:
             # The groups below may also have been full themselves, of which this one is not signalled.
             return len(heard) >= wanted
-        kills += _rise(self._below, self._kills_below())
+        kills += _rise(self._below_then, self._kills_below())
         return kills + sum(elsewhere for _, elsewhere in heard) >= wanted
 
     def _heard(self) -> tuple[list[tuple[int, bool]], bool]:

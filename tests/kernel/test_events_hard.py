@@ -173,6 +173,20 @@ def test_the_kill_of_a_full_group_below_does_not_stand_for_its_own(
 
 
 @v1
+@pytest.mark.usefixtures("no_log")
+def test_the_kill_of_a_full_group_below_does_not_stand_for_its_own_without_the_log(
+    memory: MEMORY, siblings: tuple[str, str], hog: Hogs
+) -> None:
+    bound(Cgroup.MEMORY(f"{memory.group_name}/a"), "2M")
+    with memory.oom_events() as events:
+        for _ in range(3):
+            hog.be_killed(siblings[0])
+            hog.order(memory.path)
+            assert next_kill(events).kills == 2
+            hog.outcome()
+
+
+@v1
 def test_each_kill_belongs_to_its_own_event(memory: MEMORY, siblings: tuple[str, str], hog: Hogs) -> None:
     """The first event is looked at when the next has come: the group above was full, and killed elsewhere."""
     below = Cgroup.MEMORY(f"{memory.group_name}/a")
