@@ -174,7 +174,8 @@ class Subscription(Generic[T]):
     def fileno(self) -> int:
         """Return a descriptor that polls readable when wait(0) has something to say, and at times when it has not.
 
-        Raises ClosedError.
+        Who takes events only now and then may miss what came right before a removal on v1, where the signals alone
+        tell of it (thresholds, pressure): one signal more stands for the removal. Raises ClosedError.
         """
         signal = self._signal
         if self.closed or signal is None:
