@@ -26,6 +26,8 @@ _CHUNK = 16384
 # A file of one value or table comes whole in one read, but lists such as cgroup.procs come a page at a time, less a
 # part of a line: a shorter answer than this is the end, after a longer one there may be more.
 _SHORT = 4000
+# How many processes a message names.
+_FEW = 5
 _READ = os.O_RDONLY | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CLOEXEC
 
@@ -45,12 +47,12 @@ _CLASSES: dict[int, type[CgroupError]] = {
     errno.ENXIO: InvalidValueError,
     errno.EOPNOTSUPP: InvalidValueError,
 }
+_FULL = "cgroup.max.descendants or cgroup.max.depth of a group above it is reached"
 _REMEDIES = {
     errno.EACCES: "run as root, or in a subtree that was delegated to this user",
     errno.EPERM: "run as root, or in a subtree that was delegated to this user",
     errno.EROFS: "the hierarchy is mounted read-only, as containers do: remount it read-write or delegate a subtree",
     errno.EBUSY: "something in the group is in use: see its processes and children",
-    errno.EAGAIN: "cgroup.max.descendants or cgroup.max.depth of a group above it is reached",
     errno.ENOSPC: "a v1 cpuset needs cpus and mems before it takes processes",
 }
 
@@ -74,6 +76,9 @@ def _rest(fd: int) -> Iterator[bytes]:
 
 def write(path: str, text: str) -> None:
     """Write each line of the text with one write, as the kernel wants it; empty text writes nothing. Raises OSError."""
+    if not text:
+        os.stat(path)  # it need not be writable
+        return
     fd = os.open(path, _WRITE)
     try:
         if "\n" not in text:
@@ -97,6 +102,11 @@ def numbers(path: str) -> list[int]:
     return sorted(set(map(int, read(path).split())))
 
 
+def listed(processes: list[int] | list[str]) -> str:
+    """Return the first processes of a list, for a message."""
+    return ", ".join(map(str, processes[:_FEW])) + (" ..." if len(processes) > _FEW else "")
+
+
 def error(
     cause: OSError,
     attempt: str,
@@ -110,13 +120,15 @@ def error(
     """Return the exception for an OSError: what was attempted, what the kernel said, and what to do about it."""
     number = cause.errno or 0
     kind = _kind(number, directory, setting, cause.filename)
+    if number == errno.EOPNOTSUPP and setting is not None and value is None:
+        kind = UnsupportedSettingError  # it is not to be read
     said = f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
     if kind is GroupNotFoundError:
         said = "the group does not exist"
         hint = hint if hint and setting is None else "create() makes it"
-    elif kind is UnsupportedSettingError:
+    elif kind is UnsupportedSettingError and number == errno.ENOENT:
         said = "the group has no such file"
-    hint = hint or _REMEDIES.get(number, "")
+    hint = hint or (_FULL if number == errno.EAGAIN and setting is None else _REMEDIES.get(number, ""))
     message = f"{attempt}: {said}{'; ' if hint else ''}{hint}"
     return kind(message, group=group, setting=setting, value=value, errno=number)
 

@@ -7,6 +7,7 @@ By jeepney, which is pure Python and packaged wherever keyring is; the optional 
 from __future__ import annotations
 
 import os
+import time
 
 from ._types import TYPE_CHECKING
 from .errors import CgroupError, PermissionDeniedError, UnavailableError
@@ -22,7 +23,8 @@ _NO_BUS = "{} cannot be reached ({}); {}"
 _HINTS = {
     True: "a user's systemd runs where the user has logged in, or after `loginctl enable-linger USER`, and is found by "
     "XDG_RUNTIME_DIR=/run/user/UID",
-    False: "there is no systemd here: run as root, or have root make a group and give it to this user with chown",
+    False: "the system's D-Bus runs where dbus is installed; without it, start the program by `systemd-run --scope "
+    "-p Delegate=yes PROGRAM`",
 }
 _DENIED = frozenset(
     (
@@ -106,8 +108,9 @@ class _Manager:
         self._call("Subscribe")  # systemd tells of jobs only where somebody asks
         with self._bus.filter(jobs, bufsize=1000) as removed:
             job = self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", (unit, "fail", properties, []))[0]
+            deadline = time.monotonic() + self._timeout
             while True:
-                _, path, _, result = self._next(removed, unit)
+                _, path, _, result = self._next(removed, unit, deadline)
                 if path == job:
                     break
         if result != "done":
@@ -121,9 +124,9 @@ class _Manager:
         (_, value) = self._call("Get", "ss", asked, path=path, interface="org.freedesktop.DBus.Properties")[0]
         return bool(value)
 
-    def _next(self, removed: Any, unit: str) -> Any:
+    def _next(self, removed: Any, unit: str, deadline: float) -> Any:
         try:
-            return self._bus.recv_until_filtered(removed, timeout=self._timeout).body
+            return self._bus.recv_until_filtered(removed, timeout=max(0, deadline - time.monotonic())).body
         except TimeoutError as error:
             raise CgroupError(f"{self._name} did not start {unit} within {self._timeout} s") from error
 

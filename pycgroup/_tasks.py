@@ -13,8 +13,7 @@ from ._types import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# How many a message names.
-_FEW = 5
+_PROCESSES, _THREADS = "cgroup.procs", "cgroup.threads"
 # The links of /proc/self/task: itself, '..' and one directory for each thread.
 _LINKS_OF_ONE_THREAD = 3
 # A thread that has just died can keep rmdir from succeeding for a moment; nothing on v1 tells when it is over.
@@ -37,11 +36,13 @@ def inside(directory: str, process_directory: str | None) -> bool:
     return process_directory is not None and f"{process_directory}/".startswith(f"{directory}/")
 
 
-def make(directory: str) -> str:
+def make(directory: str, mount: str) -> str:
     """Make a group's directory and the missing ones above it; return the topmost that was made. Raises OSError."""
     try:
         os.mkdir(directory)
     except FileNotFoundError:
+        if not os.path.isdir(mount):
+            raise
         return _make_with_parents(directory)
     return directory
 
@@ -118,12 +119,11 @@ def pids(groups: list[str]) -> list[int]:
 
 def _inside(group: str) -> list[int]:
     try:
-        return _kernfs.numbers(f"{group}/cgroup.procs")
+        return _kernfs.numbers(f"{group}/{_PROCESSES}")
     except OSError as error:
         if error.errno != errno.EOPNOTSUPP:
             raise
-    # A threaded group of v2, which has threads of the processes that the head of its subtree lists.
-    return sorted({pid for thread in _kernfs.numbers(f"{group}/cgroup.threads") for pid in _process_of(thread)})
+    return sorted({pid for thread in _threads([group]) for pid in _process_of(thread)})
 
 
 def _process_of(thread: int) -> list[int]:
@@ -134,11 +134,6 @@ def _process_of(thread: int) -> list[int]:
     return [int(line.split()[1]) for line in lines if line.startswith("Tgid:")]
 
 
-def listed(numbers: list[int]) -> str:
-    """Return the first processes of a list, for a message."""
-    return ", ".join(map(str, numbers[:_FEW])) + (" ..." if len(numbers) > _FEW else "")
-
-
 def tree(directory: str) -> list[str]:
     """Return a group's directory after all those below it. Raises OSError."""
     below = [path for name in _kernfs.children(directory) for path in tree(f"{directory}/{name}")]
@@ -146,26 +141,44 @@ def tree(directory: str) -> list[str]:
 
 
 def move(groups: list[str], *targets: str) -> None:
-    """Move the processes of several groups to the first of other groups that takes them, until none is left.
+    """Move the processes of a group, the last, and of those below to the first of others that takes them, to the end.
 
-    Raises OSError.
+    Of a threaded group its threads alone are moved: their processes may have others elsewhere. Raises OSError.
     """
-    while found := [pid for group in groups if os.path.isdir(group) for pid in pids([group])]:
-        if 0 in found:
+    file, found = _PROCESSES, pids
+    if is_threaded(groups[-1]):
+        file, found = _THREADS, _threads
+    while left := [each for group in groups if os.path.isdir(group) for each in found([group])]:
+        if 0 in left:
             raise OSError(errno.EBUSY, "a process of another PID namespace is in it, which has no number here")
-        for pid in found:
-            _move(pid, *targets)
+        for each in left:
+            _move(each, file, *targets)
 
 
-def _move(pid: int, target: str, *others: str) -> None:
+def _move(number: int, file: str, target: str, *others: str) -> None:
     try:
-        _kernfs.write(f"{target}/cgroup.procs", str(pid))
+        _kernfs.write(f"{target}/{file}", str(number))
     except ProcessLookupError:
         return
     except OSError as error:
         if error.errno != errno.EBUSY or not others:
             raise
-        _move(pid, *others)
+        _move(number, file, *others)
+
+
+def is_threaded(group: str) -> bool:
+    """Return whether a group of v2 has threads of processes that the head of its subtree lists. Raises OSError."""
+    try:
+        _kernfs.read(f"{group}/{_PROCESSES}")
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.ENOENT, errno.ENODEV):
+            raise
+        return error.errno == errno.EOPNOTSUPP
+    return False
+
+
+def _threads(groups: list[str]) -> list[int]:
+    return [thread for group in groups for thread in _kernfs.numbers(f"{group}/{_THREADS}")]
 
 
 def kill_all(directory: str, *, spared: bool, recheck: float | None, patience: float) -> list[int]:

@@ -81,13 +81,14 @@ class Controller(Members):
         # cgroup_create_cgroup says 0 for a group that exists, so that two could believe to have made it; 3.x removes it
         # where a value is refused, with its tasks going to the parent, and hides what the kernel answers with
         # EOPNOTSUPP; and it takes 5 times as long as the files.
-        self._topmost = ""
+        self._topmost, mount = "", self._place.hierarchy.path
         try:
-            self._topmost = first = _tasks.make(self.path)
+            self._topmost = first = _tasks.make(self.path, mount)
         except FileExistsError as cause:
             self._share(cause)
         except OSError as cause:
-            raise self._failed(cause, "create it") from cause
+            hint = "" if os.path.isdir(mount) else f"nothing is mounted at {mount} any more"
+            raise self._failed(cause, "create it", hint) from cause
         else:
             self._fill(first)
         _made.setdefault(self.path, set()).add(type(self))
@@ -100,7 +101,8 @@ class Controller(Members):
         if not os.path.isdir(self.path):  # what was made above it, and has such a file, is gone again
             message = f"{self._label()}: cannot create it: a control file has that name"
             raise InvalidNameError(message, group=self.path, errno=cause.errno) from cause
-        if type(self) in _made.get(self.path, {type(self)}):
+        # On v2 a directory may be there without the controller.
+        if self.exists() and type(self) in _made.get(self.path, {type(self)}):
             message = f"{self._label()}: cannot create it: it exists; modify() changes it"
             raise GroupExistsError(message, group=self.path, errno=errno.EEXIST) from cause
         self._place.hierarchy.enable(self.path, self._place.controller, self.path)
@@ -218,7 +220,8 @@ class Controller(Members):
 
     def _refuse(self, groups: list[str]) -> None:
         if pids := _tasks.pids(groups):
-            raise self._busy(f"it holds the processes {_tasks.listed(pids)}; tasks='move' or 'kill' deletes it")
+            ways = "tasks='move'" if _tasks.is_threaded(self.path) else "tasks='move' or 'kill'"
+            raise self._busy(f"it holds the processes {_kernfs.listed(pids)}; {ways} deletes it")
 
     def kill(self, timeout: float = 10.0) -> None:
         """Kill all processes in the group and below it, but for the calling one, and wait until they are gone.
@@ -239,7 +242,7 @@ class Controller(Members):
                 raise
             raise self._failed(cause, "kill its processes", _UNKILLED.get(cause.errno or 0, "")) from cause
         if left:
-            message = f"the processes {_tasks.listed(left)} did not end within {timeout} s after SIGKILL"
+            message = f"the processes {_kernfs.listed(left)} did not end within {timeout} s after SIGKILL"
             raise GroupBusyError(f"{self._label()}: {message}", group=self.path, errno=errno.EBUSY)
 
     def _killed(self, *, spared: bool, recheck: float | None, patience: float) -> list[int]:
@@ -265,7 +268,7 @@ class Controller(Members):
         try:
             _tasks.move(groups, *(targets or [above]))
         except OSError as cause:
-            pids = _tasks.listed(_tasks.pids(groups))
+            pids = _kernfs.listed(_tasks.pids(groups))
             hint = f"tasks='kill' ends the processes {pids}; attach() to another group keeps them"
             raise self._failed(cause, "move its processes to its parent", hint) from cause
 

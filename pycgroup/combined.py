@@ -327,7 +327,7 @@ class Combined(Placed):
                 view.kill()
 
     def _busy(self, left: list[int]) -> GroupBusyError:
-        message = f"{self._label()}: the processes {_tasks.listed(left)} did not end after SIGKILL"
+        message = f"{self._label()}: the processes {_kernfs.listed(left)} did not end after SIGKILL"
         return GroupBusyError(message, group=self._path, errno=errno.EBUSY)
 
     def _failed(self, cause: OSError, attempt: str) -> CgroupError:

@@ -38,12 +38,15 @@ from .devices import (
     IO_COUNTERS,
     IO_LIMITS,
     IO_PER_SECOND,
+    LATENCIES,
     MISC_LIMITS,
+    OWN_WEIGHTS,
     PRIORITIES,
     RBPS,
     RESOURCES,
     RIOPS,
     WBPS,
+    WEIGHT,
     WEIGHTS,
     WIOPS,
 )
@@ -68,6 +71,7 @@ from .stats import (
     CPU_STAT,
     CPUACCT_STAT,
     EQUALS,
+    IO_STAT,
     MEMORY_EVENTS,
     MEMORY_STAT,
     NUMA_STAT,
@@ -101,7 +105,7 @@ class Core(Controller):
     release_agent = Setting(TEXT, v1="release_agent", doc="The program that notify_on_release runs.", needs="the root of the hierarchy")
     cgroup_clone_children = Setting(FLAG, v1="cgroup.clone_children", doc="Whether a new child cpuset starts with the cpus and mems of its parent.")
     cgroup_sane_behavior = Reading(FLAG, v1="cgroup.sane_behavior", doc="Always 0.", needs="the root of the hierarchy")
-    cgroup_type = Setting(TEXT, v2="cgroup.type", doc="'domain', 'threaded' and so on; takes 'threaded'.")
+    cgroup_type = Setting(TEXT, v2="cgroup.type", doc="'domain', 'threaded' and so on; takes 'threaded'.", bounds="it has processes, or it or the group above it has controllers other than cpu, cpuset, perf_event and pids")
     cgroup_controllers = Reading(WORDS, v2="cgroup.controllers", doc="The controllers that the group has.")
     cgroup_subtree_control = Setting(RAW, v2="cgroup.subtree_control", doc="The controllers that its children have; takes '+memory -io'.")
     cgroup_events = Reading(STAT, v2="cgroup.events", doc="populated: whether processes are in it or below; frozen: whether they are stopped.")
@@ -118,8 +122,8 @@ class Core(Controller):
     event = EventSource(v1=control_by_eventfd, doc="Any control file that takes event registrations, with any argument: event('memory.usage_in_bytes', '10M').", nearest="counter_events, oom_events, stall_events and populated_events, for what v2's files tell")
 
 
-class CPUACCT(Core, v1="cpuacct", v2="cpu", shows="usage"):
-    """CPU time used by a control group (cpuacct of v1; `cpu.stat` of v2)."""
+class CPUACCT(Core, v1="cpuacct", v2=CORE, shows="usage"):
+    """CPU time used by a control group (cpuacct of v1; `cpu.stat` of v2, which every group has)."""
 
     __slots__ = ()
 
@@ -183,6 +187,7 @@ class CPUSET(Core, v1="cpuset", v2="cpuset", shows="cpus mems"):
     sched_relax_domain_level = Setting(INT, v1="cpuset.sched_relax_domain_level", doc="How far the scheduler looks for an idle CPU, -1 (system default) to 5.")
     cpus_exclusive = Setting(CPUS, v2="cpuset.cpus.exclusive", doc="The CPUs that its siblings may not have.", needs="Linux 6.7")
     cpus_exclusive_effective = Reading(CPUS, v2="cpuset.cpus.exclusive.effective", doc="The CPUs that it has alone.", needs="Linux 6.7")
+    cpus_isolated = Reading(CPUS, v2="cpuset.cpus.isolated", doc="The CPUs of all isolated partitions.", needs="the root and Linux 6.7")
     cpus_partition = Setting(TEXT, v2="cpuset.cpus.partition", doc="'member', 'root' or 'isolated'; reads with the reason where it is invalid.")
 
 
@@ -201,8 +206,8 @@ class BLKIO(Core, v1="blkio", v2="io", shows="throttle_read_bps_device throttle_
     throttle_io_serviced = Reading(IO_COUNTERS, v1="blkio.throttle.io_serviced", doc="Operations done, by device and operation.")
     throttle_io_serviced_recursive = Reading(IO_COUNTERS, v1="blkio.throttle.io_serviced_recursive", doc="Operations done, with the groups below.")
     reset_stats = Trigger(YES, "1", v1="blkio.reset_stats", doc="Start the counters anew.")
-    bfq_weight = Setting(TEXT, v1="blkio.bfq.weight", v2="io.bfq.weight", doc="Share of the device under the BFQ scheduler, 1 to 1000, by default 100.", needs="CONFIG_BFQ_GROUP_IOSCHED")
-    bfq_weight_device = Setting(WEIGHTS, v1="blkio.bfq.weight_device", doc="The same for single devices.", needs="CONFIG_BFQ_GROUP_IOSCHED")
+    bfq_weight = Setting(INT, v1="blkio.bfq.weight", v2=File("io.bfq.weight", WEIGHT), doc="Share of the device under the BFQ scheduler, 1 to 1000, by default 100.", needs="CONFIG_BFQ_GROUP_IOSCHED")
+    bfq_weight_device = Setting(WEIGHTS, v1="blkio.bfq.weight_device", v2=File("io.bfq.weight", OWN_WEIGHTS), doc="The same for single devices.", needs="CONFIG_BFQ_GROUP_IOSCHED")
     bfq_io_service_bytes = Reading(IO_COUNTERS, v1="blkio.bfq.io_service_bytes", doc="Bytes transferred under BFQ.", needs="CONFIG_BFQ_GROUP_IOSCHED")
     bfq_io_service_bytes_recursive = Reading(IO_COUNTERS, v1="blkio.bfq.io_service_bytes_recursive", doc="Bytes transferred under BFQ, with the groups below.", needs="CONFIG_BFQ_GROUP_IOSCHED")
     bfq_io_serviced = Reading(IO_COUNTERS, v1="blkio.bfq.io_serviced", doc="Operations done under BFQ.", needs="CONFIG_BFQ_GROUP_IOSCHED")
@@ -224,8 +229,8 @@ class BLKIO(Core, v1="blkio", v2="io", shows="throttle_read_bps_device throttle_
     bfq_idle_time = Reading(IO_COUNTERS, v1="blkio.bfq.idle_time", doc="Nanoseconds that a device idled for the group.", needs="CONFIG_BFQ_CGROUP_DEBUG")
     bfq_empty_time = Reading(IO_COUNTERS, v1="blkio.bfq.empty_time", doc="Nanoseconds without a request.", needs="CONFIG_BFQ_CGROUP_DEBUG")
     bfq_dequeue = Reading(IO_COUNTERS, v1="blkio.bfq.dequeue", doc="How often the group was taken off a device's queue.", needs="CONFIG_BFQ_CGROUP_DEBUG")
-    weight = Setting(TEXT, v1="blkio.weight", v2="io.weight", doc="Share of the device: v1 under CFQ, 10 to 1000; v2 under iocost, 1 to 10000 ('default 100').", needs="CFQ (before Linux 5.0), or CONFIG_BLK_CGROUP_IOCOST on v2")
-    weight_device = Setting(WEIGHTS, v1="blkio.weight_device", doc="The same for single devices.", needs="CFQ (before Linux 5.0)")
+    weight = Setting(INT, v1="blkio.weight", v2=File("io.weight", WEIGHT), doc="Share of the device: v1 under CFQ, 10 to 1000; v2 under iocost, 1 to 10000, by default 100.", needs="CFQ (before Linux 5.0), or CONFIG_BLK_CGROUP_IOCOST on v2")
+    weight_device = Setting(WEIGHTS, v1="blkio.weight_device", v2=File("io.weight", OWN_WEIGHTS), doc="The same for single devices.", needs="CFQ (before Linux 5.0), or CONFIG_BLK_CGROUP_IOCOST on v2", bounds="the device's own scheduler must share it by weights (iocost, BFQ)")
     leaf_weight = Setting(INT, v1="blkio.leaf_weight", doc="The weight of the group's own tasks beside those of the groups below.", needs="CFQ (before Linux 5.0)")
     leaf_weight_device = Setting(WEIGHTS, v1="blkio.leaf_weight_device", doc="The same for single devices.", needs="CFQ (before Linux 5.0)")
     time = Reading(IO_COUNTERS, v1="blkio.time", doc="Milliseconds of each device's time given to the group.", needs="CFQ (before Linux 5.0)")
@@ -236,11 +241,11 @@ class BLKIO(Core, v1="blkio", v2="io", shows="throttle_read_bps_device throttle_
     io_wait_time = Reading(IO_COUNTERS, v1="blkio.io_wait_time", doc="Nanoseconds in the scheduler's queues.", needs="CFQ (before Linux 5.0)")
     io_merged = Reading(IO_COUNTERS, v1="blkio.io_merged", doc="Requests merged into others.", needs="CFQ (before Linux 5.0)")
     io_queued = Reading(IO_COUNTERS, v1="blkio.io_queued", doc="Requests that wait now.", needs="CFQ (before Linux 5.0)")
-    latency = Setting(RAW, v2="io.latency", doc="The latency that each device is to keep: '8:0 target=10000' in microseconds.", needs="CONFIG_BLK_CGROUP_IOLATENCY")
+    latency = Setting(LATENCIES, v2="io.latency", doc="The latency that each device is to keep, in microseconds: {'8:0': {'target': 10000}}.", needs="CONFIG_BLK_CGROUP_IOLATENCY")
     prio_class = Setting(TEXT, v1="blkio.prio.class", v2="io.prio.class", doc="'no-change', 'promote-to-rt', 'restrict-to-be', 'idle' or 'none-to-rt'.", needs="CONFIG_BLK_CGROUP_IOPRIO")
     cost_qos = Setting(RAW, v2="io.cost.qos", doc="How iocost keeps a device's latency; in the root only.", needs="CONFIG_BLK_CGROUP_IOCOST")
     cost_model = Setting(RAW, v2="io.cost.model", doc="How iocost reckons a device's costs; in the root only.", needs="CONFIG_BLK_CGROUP_IOCOST")
-    stat = Reading(EQUALS, v2="io.stat", doc="Bytes and operations: {'8:0': {'rbytes': ..., 'wbytes': ..., 'rios': ..., 'wios': ...}}.")
+    stat = Reading(IO_STAT, v2="io.stat", doc="Bytes and operations: {'8:0': {'rbytes': ..., 'wbytes': ..., 'rios': ..., 'wios': ...}}.")
     pressure = Reading(PRESSURE, v2="io.pressure", doc="How long tasks waited for block devices.", needs="CONFIG_PSI")
 
     stall_events = EventSource(v1=IO_STALLS, v2=IO_STALLS, doc="Tasks waiting for block devices longer than a share of a window of time.")
@@ -254,7 +259,7 @@ class MEMORY(Core, v1="memory", v2="memory", shows="limit_in_bytes usage_in_byte
     limit_in_bytes = max = Setting(BYTES, v1="memory.limit_in_bytes", v2=File("memory.max", MAX), doc="The most memory that the group may use; what cannot be reclaimed beyond it ends in an OOM kill. Rounded down to pages.", bounds="it is never above memsw_limit_in_bytes (raise that first, or both with modify()) nor below what cannot be reclaimed")
     usage_in_bytes = current = Reading(USAGE, v1="memory.usage_in_bytes", v2="memory.current", doc="Memory in use, with that of the groups below.")
     max_usage_in_bytes = peak = Setting(USAGE, v1="memory.max_usage_in_bytes", v2=File("memory.peak", REPORTED), doc="The most memory that was in use; v1 takes 0, to start anew.", needs="Linux 5.19 on v2")
-    failcnt = Setting(INT, v1="memory.failcnt", v2=File("memory.events", Field("max", 1, "times")), doc="How often usage hit the limit; v1 takes 0, to start anew.")
+    failcnt = Setting(INT, v1="memory.failcnt", v2=File("memory.events.local", Field("max", 1, "times")), doc="How often usage hit the limit; v1 takes 0, to start anew.", needs="Linux 5.2 on v2")
     soft_limit_in_bytes = Setting(BYTES, v1="memory.soft_limit_in_bytes", doc="What the group is reclaimed to when the machine is short of memory; on v2 low protects the others instead.", needs="cgroup v1 and no CONFIG_PREEMPT_RT")
     memsw_limit_in_bytes = Setting(BYTES, v1="memory.memsw.limit_in_bytes", v2=File("memory.swap.max", MEMSW, beside="memory.max"), doc="The most memory and swap together, never below limit_in_bytes. On v2 it is reckoned from limit_in_bytes, so set that first.", needs="swap accounting (CONFIG_SWAP; before Linux 6.1 swapaccount=1)", bounds="it is never below limit_in_bytes: lower that first, or both with modify()")
     memsw_usage_in_bytes = Reading(USAGE, v1="memory.memsw.usage_in_bytes", v2=File("memory.current", MEMSW_USAGE, beside="memory.swap.current"), doc="Memory and swap in use together.", needs="swap accounting")
@@ -293,7 +298,7 @@ class MEMORY(Core, v1="memory", v2="memory", shows="limit_in_bytes usage_in_byte
     events = Reading(MEMORY_EVENTS, v2="memory.events", doc="How often the group, or one below, hit low, high, max, was out of memory, and had processes killed.")
     events_local = Reading(MEMORY_EVENTS, v2="memory.events.local", doc="The same for the group alone.", needs="Linux 5.2")
     oom_group = Setting(FLAG, v2="memory.oom.group", doc="Whether the OOM killer kills all of the group or none.", needs="Linux 4.19")
-    reclaim = Command(MAX, v2="memory.reclaim", doc="Reclaim so many bytes now.", needs="Linux 5.19")
+    reclaim = Command(MAX, v2="memory.reclaim", doc="Reclaim so many bytes now.", needs="Linux 5.19", bounds="there was less than that to reclaim")
     pressure = Reading(PRESSURE, v2="memory.pressure", doc="How long tasks waited for memory.", needs="CONFIG_PSI")
 
     oom_events = EventSource(v1=oom_by_eventfd, v2=oom_by_counters, doc="The group running out of memory.")
@@ -362,12 +367,12 @@ class HUGETLB(Core, v1="hugetlb", v2="hugetlb", shows="limit_in_bytes usage_in_b
     limit_in_bytes = max = SizedSetting(BYTES, v1="hugetlb.{}.limit_in_bytes", v2=File("hugetlb.{}.max", MAX), doc="The most memory in huge pages; a task that needs more gets SIGBUS.")
     usage_in_bytes = current = SizedReading(USAGE, v1="hugetlb.{}.usage_in_bytes", v2="hugetlb.{}.current", doc="Memory of huge pages in use.")
     max_usage_in_bytes = SizedSetting(USAGE, v1="hugetlb.{}.max_usage_in_bytes", doc="The most that was in use; takes 0, to start anew.")
-    failcnt = SizedSetting(INT, v1="hugetlb.{}.failcnt", v2=File("hugetlb.{}.events", Field("max", 1, "times")), doc="How often the limit was hit; v1 takes 0, to start anew.")
+    failcnt = SizedSetting(INT, v1="hugetlb.{}.failcnt", v2=File("hugetlb.{}.events.local", Field("max", 1, "times")), doc="How often the limit was hit; v1 takes 0, to start anew.")
     rsvd_limit_in_bytes = rsvd_max = SizedSetting(BYTES, v1="hugetlb.{}.rsvd.limit_in_bytes", v2=File("hugetlb.{}.rsvd.max", MAX), doc="The most memory of huge pages that may be reserved; mmap() fails beyond it.", needs="Linux 5.7")
     rsvd_usage_in_bytes = rsvd_current = SizedReading(USAGE, v1="hugetlb.{}.rsvd.usage_in_bytes", v2="hugetlb.{}.rsvd.current", doc="Memory of huge pages reserved.", needs="Linux 5.7")
     rsvd_max_usage_in_bytes = SizedSetting(USAGE, v1="hugetlb.{}.rsvd.max_usage_in_bytes", doc="The most that was reserved; takes 0, to start anew.", needs="Linux 5.7")
     rsvd_failcnt = SizedSetting(INT, v1="hugetlb.{}.rsvd.failcnt", doc="How often the limit of reservations was hit; takes 0, to start anew.", needs="Linux 5.7")
-    numa_stat = SizedReading(NUMA_STAT, v1="hugetlb.{}.numa_stat", v2=File("hugetlb.{}.numa_stat", EQUALS), doc="Memory of huge pages on each NUMA node, in bytes.", needs="Linux 5.17")
+    numa_stat = SizedReading(NUMA_STAT, v1="hugetlb.{}.numa_stat", v2="hugetlb.{}.numa_stat", doc="Memory of huge pages on each NUMA node, in bytes.", needs="Linux 5.17")
     events = SizedReading(STAT, v2="hugetlb.{}.events", doc="max: how often the limit was hit, here or below.")
     events_local = SizedReading(STAT, v2="hugetlb.{}.events.local", doc="The same for the group alone.")
 

@@ -13,12 +13,12 @@ import stat
 from _collections_abc import Mapping  # collections.abc without the rest of collections
 
 from ._types import TYPE_CHECKING
-from .codecs import UNLIMITED, Codec, amount, refuse, size, writable
+from .codecs import UNLIMITED, Codec, Int, amount, refuse, size, writable
 from .stats import FrozenMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, ClassVar
+    from typing import Any, ClassVar, SupportsIndex
 
     from .codecs import Amount, AmountLike
 
@@ -102,6 +102,17 @@ class PerDevice(Codec["FrozenMap[str, Amount]", "MapLike"]):
         return FrozenMap({key: limit for key, limit in written.items() if str(limit) != self._no_limit})
 
 
+class Weight(Int):
+    """The `default` of v2's `io.weight`, whose other lines are the devices'."""
+
+    def decode(self, text: str) -> int:
+        words = text.split()
+        return int(words[words.index("default") + 1])
+
+    def encode(self, value: SupportsIndex | str, current: str = "") -> str:
+        return f"default {super().encode(value)}"
+
+
 class PerDeviceKey(PerDevice):
     """One `key=number` of the lines of v2's `io.max`: the other keys of a line stay as they are."""
 
@@ -123,6 +134,7 @@ class ResourceMap(Codec["FrozenMap[str, FrozenMap[str, Amount]]", "Mapping[str, 
     """Lines of `device key=number key=number` with 'max' for no limit: `rdma.max`, `io.max` as a whole."""
 
     takes = "{device: {key: number or UNLIMITED}} or text; reads as a frozen mapping"
+    reads_current: ClassVar[bool] = True
     of_devices: ClassVar[bool] = True
 
     def __init__(self, name: Callable[[object], str] = word, parse: Callable[[Any], Amount] = amount) -> None:
@@ -137,18 +149,27 @@ class ResourceMap(Codec["FrozenMap[str, FrozenMap[str, Amount]]", "Mapping[str, 
         return key, self._parse(number)
 
     def encode(self, value: Mapping[str, Mapping[str, AmountLike]] | str, current: str = "") -> str:
+        unlimited: dict[str, dict[str, AmountLike]] = {}
         if isinstance(value, str):
-            value = {key: dict(map(self._pair, pairs)) for key, *pairs in map(str.split, value.splitlines())}
-        if not isinstance(value, Mapping):
+            rows = (line.split() for line in value.splitlines())
+            value = {row[0]: dict(map(self._pair, row[1:])) for row in rows if row}
+        elif isinstance(value, Mapping):
+            unlimited = {key: dict.fromkeys(limits, UNLIMITED) for key, limits in self.decode(current).items()}
+        else:
             refuse(value, "a mapping such as {'8:0': {'rbps': 1000000}}")
-        lines = [f"{self._name(key)} {self._limits(limits)}" for key, limits in value.items()]
+        given = {self._name(key): self._limits(limits) for key, limits in value.items()}
+        every = {key: unlimited.get(key, {}) | given.get(key, {}) for key in (*given, *unlimited)}
+        lines = [f"{key} {' '.join(map(self._text, limits.items()))}" for key, limits in every.items()]
         return writable("\n".join(lines)) if lines else ""
 
-    def _limits(self, limits: object) -> str:
+    def _limits(self, limits: object) -> dict[str, Amount]:
         if not isinstance(limits, Mapping) or not limits:
             refuse(limits, "a mapping such as {'rbps': 1000000}")
-        numbers = {word(key): self._parse(limit) for key, limit in limits.items()}
-        return " ".join(f"{key}={'max' if number == UNLIMITED else number}" for key, number in numbers.items())
+        return {word(key): self._parse(limit) for key, limit in limits.items()}
+
+    def _text(self, limit: tuple[str, AmountLike]) -> str:
+        key, number = limit
+        return f"{key}={'max' if number == UNLIMITED else number}"
 
 
 class IoCounters(Codec["FrozenMap[str, FrozenMap[str, int]]", "Any"]):
@@ -165,9 +186,11 @@ class IoCounters(Codec["FrozenMap[str, FrozenMap[str, int]]", "Any"]):
 
 BYTES_PER_SECOND = PerDevice("0", "bytes per second", parse=size)
 IO_PER_SECOND = PerDevice("0", "operations per second")
-WEIGHTS = PerDevice("0", "weight", cleared=0)
+WEIGHT = Weight("weight of the group among its siblings")
+WEIGHTS, OWN_WEIGHTS = PerDevice("0", "weight", cleared=0), PerDevice("default", "weight")
 PRIORITIES = PerDevice("0", "priority", name=word, cleared=0)
-RESOURCES, IO_LIMITS, IO_COUNTERS = ResourceMap(), ResourceMap(device, size), IoCounters()
+RESOURCES, IO_LIMITS, LATENCIES = ResourceMap(), ResourceMap(device, size), ResourceMap(device)
+IO_COUNTERS = IoCounters()
 RBPS, WBPS = PerDeviceKey("rbps", "bytes per second", size), PerDeviceKey("wbps", "bytes per second", size)
 RIOPS, WIOPS = PerDeviceKey("riops", "operations per second"), PerDeviceKey("wiops", "operations per second")
 MISC_LIMITS = PerDevice("max", "number", name=word)

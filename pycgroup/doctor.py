@@ -99,7 +99,7 @@ def mode(host: Host) -> str:
     """Return 'v1', 'v2', 'mixed' (controllers on both), 'hybrid' (all on v1 beside a v2 without any), or 'none'."""
     mounted = {tree.version for tree in host.hierarchies}
     used = {tree.version for tree in host.hierarchies if any("=" not in name for name in tree.controllers)}
-    return "hybrid" if used < mounted and used else _MODES[tuple(sorted(used or mounted))]
+    return "hybrid" if used == {1} and mounted == {1, 2} else _MODES[tuple(sorted(used or mounted))]
 
 
 def seats() -> list[Seat]:
@@ -114,8 +114,11 @@ def _seat(cls: type[Controller]) -> Seat:
         return Seat(cls.__name__, None, None, writable=False, why=str(error))
     directory = tree.path + base(tree)
     why = "" if os.access(directory, os.W_OK) else "not writable for this user"
-    if os.statvfs(directory).f_flag & os.ST_RDONLY:
-        why = "mounted read-only"
+    try:
+        if os.statvfs(directory).f_flag & os.ST_RDONLY:
+            why = "mounted read-only"
+    except OSError as error:
+        return Seat(cls.__name__, tree.version, directory, writable=False, why=f"not to be reached: {error.strerror}")
     if not tree.offers(directory, name):
         why = "not delegated to this process"
     return Seat(cls.__name__, tree.version, directory, writable=not why, why=why)
@@ -182,7 +185,7 @@ def _memory_limit() -> str:
             said = _said(process)
         if said not in ("killed", "got it"):
             raise _untried(process)
-        if said == "got it" and group.max_usage_in_bytes > _LIMIT:
+        if said == "got it" and not group.failcnt:
             raise CgroupError(f"a process got {_WANTED} MiB in a group of {_LIMIT // MIB} MiB")
         done = "was killed" if said == "killed" else "was swapped out"
         return f"a process that wanted {_WANTED} MiB in a group of {_LIMIT // MIB} MiB {done}"

@@ -223,7 +223,7 @@ class V2(Hierarchy):
             if cause.errno in _NOT_OURS and controller in _words(file):
                 return
             attempt = f"cannot enable {controller} for the children of {parent}"
-            hint = _WHY_NOT.get(cause.errno or 0, "").format(pids=", ".join(_words(f"{parent}/cgroup.procs")))
+            hint = _WHY_NOT.get(cause.errno or 0, "").format(pids=_kernfs.listed(_words(f"{parent}/cgroup.procs")))
             if cause.errno in _UNAVAILABLE and os.path.isdir(parent):
                 raise UnavailableError(f"{attempt}: {hint}", group=parent, errno=cause.errno) from cause
             raise _kernfs.error(cause, attempt, group=parent, directory=parent, hint=hint) from cause

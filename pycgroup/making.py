@@ -50,7 +50,7 @@ class Made:
         """Make a directory unless it exists, and share those above it with who uses them. Raises OSError."""
         if self.mark:
             self.share_above(directory, mount)
-        self._make(directory)
+        self._make(directory, mount)
 
     def share_above(self, directory: str, mount: str) -> None:
         """Share the directories above one with who uses them. Raises OSError."""
@@ -60,17 +60,17 @@ class Made:
             except FileNotFoundError:
                 continue  # it is still to be made
 
-    def _make(self, directory: str) -> None:
+    def _make(self, directory: str, mount: str) -> None:
         # Not by libcgroup, which reads /proc/mounts anew for each value: a group of four controllers would take as
         # long to make as the program in it takes to run.
         for attempt in range(_ATTEMPTS):
             try:
                 return self._make_or_share(directory)
             except FileNotFoundError:
-                if attempt == _ATTEMPTS - 1:
+                if attempt == _ATTEMPTS - 1 or not os.path.isdir(mount):
                     raise
             if not os.path.isdir(above := os.path.dirname(directory)):
-                self._make(above)
+                self._make(above, mount)
         return None
 
     def _make_or_share(self, directory: str) -> None:

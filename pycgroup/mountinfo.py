@@ -26,21 +26,31 @@ def mounts(mountinfo: str) -> Iterator[tuple[str, str, str, str]]:
     for fields in rows.values():
         if fields[0] == fields[1]:
             fields[1] = ""  # an initramfs is its own parent
-    on_top = {(fields[1], fields[4]) for fields in rows.values()}
+    below: dict[str, list[str]] = {}
+    for fields in rows.values():
+        below.setdefault(fields[1], []).append(fields[4])
     for fields in rows.values():
         kind, _, options = fields[fields.index("-") + 1 :][:3]
-        if kind in _KINDS and _reachable(fields, rows, on_top):
+        if kind in _KINDS and _reachable(fields, rows, below):
             yield kind, _unescaped(fields[4]), _unescaped(fields[3]), options
 
 
-def _reachable(fields: list[str], rows: dict[str, list[str]], on_top: set[tuple[str, str]]) -> bool:
-    """Tell whether a path leads to a mount: nothing is mounted on its own root, nor over anything that it is below."""
-    if (fields[0], fields[4]) in on_top:
+def _reachable(fields: list[str], rows: dict[str, list[str]], below: dict[str, list[str]]) -> bool:
+    """Tell whether a path leads to a mount: nothing is mounted on its own root, nor over anything that it is below.
+
+    `below` has the mount points in each mount.
+    """
+    number, parent, point = fields[0], fields[1], fields[4]
+    if point in below.get(number, ()) or any(_is_above(other, point) for other in below[parent]):
         return False
-    above = rows.get(fields[1])
-    while above is not None and above[4] == fields[4]:
+    above = rows.get(parent)
+    while above is not None and above[4] == point:
         above = rows.get(above[1])  # past what this mount itself covers
-    return above is None or _reachable(above, rows, on_top)
+    return above is None or _reachable(above, rows, below)
+
+
+def _is_above(point: str, other: str) -> bool:
+    return point != other and other.startswith(f"{point.rstrip('/')}/")
 
 
 def controllers(options: str) -> frozenset[str]:

@@ -202,7 +202,7 @@ class SignalledOom(OomWatch):
             event = self._event(signals, control)
             opened = ref(event)
             self._open, self._ooms, self._began = opened, signals, time.monotonic()
-            self._below_then = self._below if self._log()[0] else self._kills_below()
+            self._below_then = self._kills_below()
             event.complete_by(lambda: self._complete(opened))
             return event
 
@@ -214,23 +214,28 @@ class SignalledOom(OomWatch):
             with looking:
                 if self._open is not opened:
                     break
-                control = self._control()
-                if control is None or is_late or self._is_explained(control):
+                # The kernel counts a kill before it logs it.
+                is_heard, control = self._is_heard(), self._control()
+                if control is None or is_late or is_heard or self._is_counted(control):
                     return self._close(opened, control, is_late=is_late)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         return self._name()
 
-    def _is_explained(self, control: OomControl) -> bool:
-        """Return whether it is known what became of the OOMs: kills here, or elsewhere below the full group."""
+    def _is_heard(self) -> bool:
+        """Return whether the log tells what became of the OOMs."""
+        heard, is_all = self._heard()
+        return is_all and len(heard) >= max(1, self._ooms)
+
+    def _is_counted(self, control: OomControl) -> bool:
+        """Return whether the counters tell it: kills here, or elsewhere below the full group."""
         wanted = max(1, self._ooms)
         kills = max(0, _kills(control) - self._killed)
         if control.oom_kill_disable or kills >= wanted:
             return True
         heard, is_all = self._heard()
         if is_all:
-            # The groups below may also have been full themselves, of which this one is not signalled.
-            return len(heard) >= wanted
+            return False  # kills below may be of groups that were full themselves, of which this one is not signalled
         kills += _rise(self._below_then, self._kills_below())
         return kills + sum(elsewhere for _, elsewhere in heard) >= wanted
 

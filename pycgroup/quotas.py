@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ._types import TYPE_CHECKING
-from .codecs import UNLIMITED, Int, Limit, Reported, Size, whole_number
+from .codecs import UNLIMITED, Int, Limit, Reported, Size, refuse, whole_number
 
 if TYPE_CHECKING:
     from typing import ClassVar, SupportsIndex
@@ -49,7 +49,10 @@ class Shares(Int):
         return max(2, int(text) * 1024 // 100)
 
     def encode(self, value: SupportsIndex | str, current: str = "") -> str:
-        return str(min(10000, max(1, round(whole_number(value) * 100 / 1024))))
+        shares = whole_number(value)
+        if shares < 0:
+            refuse(value, "2 or more")
+        return str(min(10000, max(1, round(shares * 100 / 1024))))
 
 
 class MemoryAndSwap(Size):

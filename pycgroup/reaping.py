@@ -44,6 +44,6 @@ def _is_removed(directory: str) -> bool:
     if not owners.is_abandoned(directory) or _kernfs.children(directory) or os.getpid() in _tasks.pids([directory]):
         return False
     if left := _tasks.kill(directory):
-        raise GroupBusyError(f"{directory}: the processes {_tasks.listed(left)} did not end after SIGKILL")
+        raise GroupBusyError(f"{directory}: the processes {_kernfs.listed(left)} did not end after SIGKILL")
     _tasks.remove([directory])
     return True

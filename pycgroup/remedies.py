@@ -34,7 +34,7 @@ def command(error: CgroupError, host: Host) -> str:
     if not host.hierarchies:
         return _MOUNT
     tree = _tree(error, host)
-    if error.errno == EROFS:
+    if error.errno == EROFS or _is_read_only(tree):
         return _REMOUNT.format(quote(tree.path)) if _bounds() & _MAY_MOUNT else _PRIVILEGED
     if error.errno in (EACCES, EPERM) or _undelegated(error, tree):
         return _permitted(error, tree)
@@ -42,6 +42,13 @@ def command(error: CgroupError, host: Host) -> str:
     if isinstance(error, GroupBusyError) and error.errno == EBUSY and "cannot enable" in str(error):
         return _LEAF.format(quote(error.group or tree.path))
     return _by_text(str(error)) if isinstance(error, UnavailableError | UnsupportedSettingError) else ""
+
+
+def _is_read_only(tree: Hierarchy) -> bool:
+    try:
+        return bool(os.statvfs(tree.path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False  # nobody can say
 
 
 def _tree(error: CgroupError, host: Host) -> Hierarchy:

@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 
 
 #: What the kernel answers to a value that something else bounds.
-_BOUNDED = frozenset({errno.EINVAL, errno.EBUSY, errno.ENOSPC, errno.ERANGE, errno.ENODEV})
+_BOUNDED = frozenset(
+    {errno.EINVAL, errno.EBUSY, errno.ENOSPC, errno.ERANGE, errno.ENODEV, errno.EOPNOTSUPP, errno.EAGAIN}
+)
 
 
 class File(Generic[T, V]):
@@ -208,7 +210,11 @@ class Writing(Declaration[T, V]):
 
     def _denied(self, cause: OSError, file: File[T, V], group: Holder, place: Place, value: object) -> CgroupError:
         if cause.errno == errno.ENODEV and file.codec.of_devices:
-            return self.refused(ValueError(f"{value!r} names a device that does not exist"), group, place, value)
+            refusal = f"{value!r} names a device that does not exist, or a part of one: name the whole disk"
+            return self.refused(ValueError(refusal), group, place, value)
+        if cause.errno == errno.ENOENT and cause.filename is None:  # it is not the file that is missing
+            refusal = f"{value!r} names something that is not there, such as a controller that the group above lacks"
+            return self.refused(ValueError(refusal), group, place, value)
         return self.failed(cause, f"write {shown(value)} to {file.name}", group, place, value)
 
 
@@ -257,7 +263,9 @@ class Setting(Writing[T, V]):
             self._put(group, place, file, value)
         except FileNotFoundError as cause:
             error = self._denied(cause, file, group, place, value)
-            if isinstance(error, UnsupportedSettingError):
+            # On v2 the directory may be there without the controller, which create() enables.
+            is_there = place.hierarchy.offers(place.directory, place.controller)
+            if isinstance(error, InvalidValueError) or (is_there and isinstance(error, UnsupportedSettingError)):
                 raise error from cause
             self.stage(group, value)
         except OSError as cause:
@@ -291,6 +299,10 @@ class WriteOnly(Setting[T, V]):
         raise UnsupportedSettingError(message, setting=self.name)
 
 
+def _is_beside(file: File[Any, Any] | None) -> bool:
+    return file is not None and bool(file.beside)
+
+
 def apply(group: Holder, values: dict[Setting[Any, Any], Any], *, note: bool = False) -> None:
     """Write several values in an order that the kernel accepts.
 
@@ -299,6 +311,10 @@ def apply(group: Holder, values: dict[Setting[Any, Any], Any], *, note: bool = F
     of the rest is accepted, the first refusal is raised, if wanted with a note on what has been applied.
     """
     pending, applied = values, []
+    if len(values) > 1:
+        # Whose text depends on another file's waits for that one.
+        column = (group._located or group._locate()).column
+        pending = dict(sorted(values.items(), key=lambda item: _is_beside(item[0].columns[column])))
     while pending:
         refused: dict[Setting[Any, Any], Any] = {}
         errors: list[CgroupError] = []

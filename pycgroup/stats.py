@@ -95,7 +95,7 @@ class MemoryStat(Stat):
 
     __slots__ = ()
     _BRIDGE = _both({"cache": "file", "rss": "anon", "mapped_file": "file_mapped", "dirty": "file_dirty"}) | _both(
-        {"writeback": "file_writeback", "rss_huge": "anon_thp", "swap": "swapcached"}
+        {"writeback": "file_writeback", "rss_huge": "anon_thp"}
     )
     cache: int
     rss: int
@@ -248,7 +248,11 @@ class Equals(Codec["FrozenMap[str, FrozenMap[str, T]]", "Any"], Generic[T]):
 
     def _pairs(self, words: list[str]) -> FrozenMap[str, T]:
         pairs = (word.partition("=") for word in words)
-        return FrozenMap({key: self._number(value) for key, _, value in pairs})
+        return FrozenMap({key: self._parsed(value) for key, _, value in pairs})
+
+    def _parsed(self, text: str) -> Any:
+        # A whole number stays one among others.
+        return int(text) if text.isdecimal() else self._number(text)
 
 
 class NumaStat(Codec["FrozenMap[str, FrozenMap[str, int]]", "Any"]):
@@ -279,5 +283,6 @@ STAT = Stats(Stat)
 MEMORY_STAT, MEMORY_EVENTS = Stats(MemoryStat), Stats(MemoryEvents)
 CPU_STAT, CPUACCT_STAT = Stats(CpuStat), Stats(CpuacctStat)
 OOM_CONTROL, OOM_ALWAYS_ON = Switch(), AlwaysOn()
-PRESSURE, EQUALS, NUMA_STAT = Equals(float), Equals(int), NumaStat()
+PRESSURE = IO_STAT = Equals(float)
+EQUALS, NUMA_STAT = Equals(int), NumaStat()
 USAGE_ALL = Table()

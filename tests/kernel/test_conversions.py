@@ -47,6 +47,15 @@ def busy(*directories: str) -> Iterator[list[int]]:
         yield [each.pid for each in running]
 
 
+@needs("memory")
+def test_a_limit_that_is_hit_counts_in_its_own_group(unique: Unique, hog: Hogs) -> None:
+    with Cgroup.MEMORY(unique("memory")) as above, Cgroup.MEMORY(f"{above.group_name}/below") as below:
+        below.limit_in_bytes = "4M"
+        hog.take(below.path)
+        assert below.failcnt > 0
+        assert above.failcnt == 0
+
+
 @needs("cpu")
 @pytest.mark.parametrize(("first", "second"), [(4096, 1024), (512, 2048)])
 def test_shares_divide_a_cpu(unique: Unique, first: int, second: int) -> None:

@@ -16,9 +16,12 @@ from pycgroup import (
     GroupExistsError,
     GroupNotFoundError,
     InvalidNameError,
+    InvalidValueError,
     UnavailableError,
+    UnsupportedSettingError,
     _tasks,
 )
+from pycgroup.controllers import CPUACCT
 from tests.support import machine, processes
 from tests.support.capabilities import needs
 from tests.support.unified import UNIFIED
@@ -190,6 +193,86 @@ def test_processes_with_threads_below_are_refused_moved_or_killed(name: str) -> 
         above.delete("move", recursive=True)
         assert child.poll() is None
     assert not os.path.exists(above.path)
+
+
+def test_threads_in_other_groups_stay_where_they_are(name: str) -> None:
+    above = UNIFIED(name).create()
+    one, other = (UNIFIED(f"{name}/{below}").create() for below in ("one", "other"))
+    one.cgroup_type = other.cgroup_type = "threaded"
+    with processes.python(THREADS, above.path) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == f"{child.pid}\n"
+        first, second = sorted(map(int, os.listdir(f"/proc/{child.pid}/task")))
+        one.attach_thread(first)
+        other.attach_thread(second)
+        with pytest.raises(GroupBusyError, match="tasks='move' deletes it"):
+            one.delete("refuse")
+        one.delete()
+        assert machine.read(f"{above.path}/cgroup.threads").split() == [str(first)]
+        assert machine.read(f"{other.path}/cgroup.threads").split() == [str(second)]
+        other.delete()
+
+
+def test_what_the_kernel_says_of_other_things_than_the_file(name: str) -> None:
+    below = UNIFIED(f"{name}/below").create()
+    with pytest.raises(InvalidValueError, match="a controller that the group above lacks"):
+        below.cgroup_subtree_control = "+memory"
+    with processes.idle(below.path), pytest.raises(InvalidValueError, match="it has processes"):
+        below.cgroup_type = "threaded"
+    below.delete("kill")
+    threads = threaded_below(name)
+    with pytest.raises(UnsupportedSettingError, match="Operation not supported"):
+        threads["cgroup.procs"]
+
+
+@needs("pids", version=2)
+@needs("memory", version=2)
+def test_a_directory_that_somebody_else_has_made(name: str) -> None:
+    """On v2 it may be there without the controller, as if no group were there."""
+    directory = UNIFIED(f"{name}/below").path
+    os.makedirs(directory)
+    pids = Cgroup.PIDS(f"{name}/below")
+    assert not pids.exists()
+    pids.max = 7
+    pids.create()
+    assert machine.read(f"{directory}/pids.max") == "7\n"
+    with pytest.raises(GroupExistsError):
+        Cgroup.PIDS(f"{name}/below").create()
+    with Cgroup.MEMORY(f"{name}/below", limit_in_bytes="8M"):
+        assert machine.read(f"{directory}/memory.max") == "8388608\n"
+    assert os.path.isdir(directory)
+
+
+class CpuTime(CPUACCT, v2="cgroup"):
+    """The class as it is where no cpuacct is on v1."""
+
+    __slots__ = ()
+
+
+def test_cpu_time_is_counted_without_a_controller(name: str) -> None:
+    with CpuTime(f"{name}/below") as group:
+        assert "cpu" not in machine.read(f"{group.path}/cgroup.controllers").split()
+        assert group.usage == 0
+        with processes.python("print(sum(range(1_000_000)))", group.path) as child:
+            assert child.wait(60) == 0
+        assert group.usage > 1_000_000
+
+
+@needs("memory", version=2)
+def test_the_killer_is_on_for_who_may_not_write_events_too(unique: Unique) -> None:
+    with Cgroup.MEMORY(unique("memory"), oom_control=False) as memory:
+        memory.oom_control = False
+        assert not memory.oom_control.oom_kill_disable
+
+
+@needs("memory.swap.max", version=2)
+@pytest.mark.parametrize("names", ["memsw_limit_in_bytes limit_in_bytes", "limit_in_bytes memsw_limit_in_bytes"])
+def test_memory_and_swap_are_set_together_in_any_order(unique: Unique, names: str) -> None:
+    values = {"memsw_limit_in_bytes": "20M", "limit_in_bytes": "10M"}
+    with Cgroup.MEMORY(unique("memory"), limit_in_bytes="5M") as memory:
+        memory.modify(**{name: values[name] for name in names.split()})
+        assert machine.read(f"{memory.path}/memory.max") == "10485760\n"
+        assert machine.read(f"{memory.path}/memory.swap.max") == "10485760\n"
 
 
 @needs("pids", version=2)

@@ -92,17 +92,21 @@ BY_SETTING: dict[tuple[str, str], Samples] = {
     ("cpu.max", "max"): [("30000 50000", "30000 50000")],
     ("io.max", "max"): [(IO_MAX, IO_MAX)],
     ("cpu.weight", "shares"): [(512, 512), ("2048", 2048)],
+    ("io.weight", "weight"): [(200, 200), ("100", 100)],
+    ("io.weight", "weight_device"): [({}, {})],  # the disk would have to use iocost
+    ("io.bfq.weight", "bfq_weight"): [(200, 200), ("100", 100)],
+    ("io.bfq.weight", "bfq_weight_device"): [({}, {})],
 }
 BY_FILE: dict[str, Samples] = {
     "cgroup.subtree_control": [("", "")],
     "cgroup.type": [("threaded", "threaded")],
-    "blkio.bfq.weight": [("200", "200"), ("100", "100")],
+    "blkio.bfq.weight": [(200, 200), ("100", 100)],
     "blkio.bfq.weight_device": [({}, {})],  # the disk would have to use the BFQ scheduler
     "cpu.max.burst": [(10000, 10000), ("0", 0)],
     "cpu.weight": [(200, 200), ("50", 50)],
     "cpu.weight.nice": [(5, 5), (-5, -5)],
     "cpuset.cpus.partition": [("member", "member")],
-    "io.weight": [("default 200", "default 200")],
+    "io.latency": [({}, {})],
     "misc.max": [({}, {})],  # no machine of ours has such a resource
     "rdma.max": [({}, {})],
     "cpu.cfs_burst_us": [(10000, 10000), ("0", 0)],

@@ -15,7 +15,7 @@ CORE = "cgroup"  # stands for a v2 hierarchy as such, whatever controllers it ca
 # The v2 controller that does the work of a v1 one. None: no v2 controller does.
 V2_NAMES: dict[str, str | None] = {
     "cpu": "cpu",
-    "cpuacct": "cpu",
+    "cpuacct": CORE,
     "cpuset": "cpuset",
     "blkio": "io",
     "memory": "memory",

@@ -141,3 +141,22 @@ def test_what_is_read_cannot_be_changed() -> None:
 def test_what_no_file_can_take_is_refused(value: Any) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - encoding errors are ValueErrors, too
         devices.PRIORITIES.encode(value)
+
+
+def test_a_mapping_says_what_all_limits_are_to_be() -> None:
+    now = "8:0 rbps=5 wbps=max\n8:16 riops=7"
+    assert devices.IO_LIMITS.encode({"8:0": {"wbps": "1K"}}, now) == "8:0 rbps=max wbps=1024\n8:16 riops=max"
+    assert devices.IO_LIMITS.encode({}, now) == "8:0 rbps=max wbps=max\n8:16 riops=max"
+    assert devices.IO_LIMITS.encode({}, "") == ""
+    assert devices.IO_LIMITS.encode("8:0 wbps=1K\n\n", now) == "8:0 wbps=1024"
+
+
+def test_the_weight_is_what_devices_have_by_default() -> None:
+    now = "default 100\n8:0 200"
+    assert [devices.WEIGHT.decode(text) for text in (now, "default 50")] == [100, 50]
+    assert devices.WEIGHT.encode("75") == "default 75"
+    assert devices.OWN_WEIGHTS.decode(now) == {"8:0": 200}
+    assert devices.OWN_WEIGHTS.encode({"8:16": 10}, now) == "8:16 10\n8:0 default"
+    for refused in ("default 10", 1.5, None):
+        with pytest.raises(ValueError, match="is not"):
+            devices.WEIGHT.encode(refused)  # type: ignore[arg-type]

@@ -41,6 +41,19 @@ def test_mode(name: str, mode: str) -> None:
     assert doctor.mode(Host.read(str(HOSTS / name))) == mode
 
 
+def test_a_named_hierarchy_makes_no_hybrid() -> None:
+    trees = (V1("/s", "/", frozenset({"name=systemd"})), V2("/c", "/", frozenset({"memory"})))
+    assert doctor.mode(Host("/", trees, {})) == "v2"
+
+
+def test_a_mount_that_cannot_be_reached_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host("/", (V2("/nowhere", "/", frozenset({"memory"})),), {})
+    host.hierarchies[0].base = ""
+    monkeypatch.setattr("pycgroup.hosts._here", host)
+    (memory,) = (seat for seat in doctor.seats() if seat.controller == "MEMORY")
+    assert (memory.writable, memory.why) == (False, "not to be reached: No such file or directory")
+
+
 def error(kind: type[CgroupError], number: int, text: str = "", group: str | None = None) -> CgroupError:
     return kind(text, errno=number, group=group)
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pycgroup import _kernfs, errors
+from pycgroup import _kernfs, _tasks, errors
+from pycgroup.making import Made
+from tests.support import processes
+from tests.support.capabilities import needs
 
 
 def test_read_takes_the_last_newline_away(tmp_path: Path) -> None:
@@ -101,3 +104,35 @@ def test_an_error_of_the_group_itself(tmp_path: Path) -> None:
 def test_an_unknown_error_is_shown_by_number(tmp_path: Path) -> None:
     error = _kernfs.error(OSError(9999, ""), "attaching", group="/g", directory=str(tmp_path))
     assert "9999" in str(error)
+
+
+@needs("root")
+def test_nothing_is_written_where_nothing_may_be() -> None:
+    """A file that takes no value on this version, as memory.events, takes what changes nothing."""
+    processes.forked(lambda: _kernfs.write("/proc/uptime", ""), uid=processes.NOBODY)
+    with pytest.raises(FileNotFoundError):
+        _kernfs.write("/proc/nothing", "")
+
+
+def test_a_mount_point_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    mount = f"{tmp_path}/cgroup"
+    for make in (_tasks.make, Made().make):
+        with pytest.raises(FileNotFoundError):
+            make(f"{mount}/a/b", mount)
+        assert os.listdir(tmp_path) == []
+
+
+def test_what_is_not_to_be_read_is_unsupported(tmp_path: Path) -> None:
+    cause = OSError(errno.EOPNOTSUPP, "", f"{tmp_path}/f")
+    options = {"group": "/g", "directory": str(tmp_path), "setting": "x"}
+    read = _kernfs.error(cause, "cannot read f", **options)
+    assert type(read) is errors.UnsupportedSettingError
+    assert "Operation not supported" in str(read)
+    assert type(_kernfs.error(cause, "cannot write f", value=5, **options)) is errors.InvalidValueError
+
+
+def test_a_limit_of_the_tree_is_not_told_of_a_file(tmp_path: Path) -> None:
+    cause = OSError(errno.EAGAIN, "")
+    options = {"group": "/g", "directory": str(tmp_path)}
+    assert "cgroup.max.depth" in str(_kernfs.error(cause, "cannot create it", **options))
+    assert "cgroup.max" not in str(_kernfs.error(cause, "cannot write", setting="reclaim", value=5, **options))

@@ -70,3 +70,8 @@ def test_memory_and_swap_is_staged_as_it_will_be() -> None:
 
 def test_usage_is_the_sum_of_two_files() -> None:
     assert MEMSW_USAGE.decode("4096\n8192") == 12288
+
+
+def test_shares_below_nothing_are_refused_as_on_v1() -> None:
+    with pytest.raises(ValueError, match="2 or more"):
+        SHARES.encode(-5)

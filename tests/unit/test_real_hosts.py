@@ -156,6 +156,16 @@ def test_a_mount_on_top_of_two_others_is_reached() -> None:
     assert [kind for kind, _, _, _ in mounts(table)] == ["cgroup2"]
 
 
+def test_a_mount_on_a_directory_above_covers_what_is_mounted_below() -> None:
+    table = (
+        "1 0 0:2 / / rw - rootfs rootfs rw\n20 1 0:20 / /sys rw - sysfs sysfs rw\n"
+        "21 20 0:21 / /sys/fs/cgroup/memory rw - cgroup none rw,memory\n"
+        "22 20 0:22 / /sys/fs/cgroup/mem rw - cgroup none rw,cpu\n"
+    )
+    assert [options for _, _, _, options in mounts(table)] == ["rw,memory", "rw,cpu"]
+    assert list(mounts(table + "23 20 0:23 / /sys/fs rw - tmpfs none rw\n")) == []
+
+
 def test_a_group_is_looked_up_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(HOSTS / "rhel-7")
     monkeypatch.setattr(hosts, "_here", Host.read(root))

@@ -10,6 +10,7 @@ import pickle
 import pytest
 
 from pycgroup import stats
+from pycgroup.controllers import HUGETLB
 
 MEMORY_V1 = "cache 4096\nrss 8192\ntotal_cache 4096\nhierarchical_memory_limit 8192"
 MEMORY_V2 = "anon 8192\nfile 4096\nfile_mapped 1"
@@ -140,3 +141,20 @@ def test_usage_all() -> None:
     usage = stats.USAGE_ALL.decode("cpu user system\n0 5 6\n1 7 8")
     assert usage[1].user == 7
     assert usage[0]["system"] == 6
+
+
+def test_huge_pages_of_v2_have_the_lines_of_v1() -> None:
+    assert HUGETLB.numa_stat.v2 is not None
+    assert HUGETLB.numa_stat.v2.codec.decode("total=2097152 N0=2097152") == {"total": {"total": 2097152, "N0": 2097152}}
+
+
+def test_swap_in_use_is_not_what_the_swap_cache_holds() -> None:
+    v2 = stats.MEMORY_STAT.decode("anon 5\nswapcached 4096")
+    assert v2.swapcached == 4096
+    with pytest.raises(AttributeError, match="no 'swap'"):
+        _ = v2.swap
+
+
+def test_costs_of_io_may_be_fractions() -> None:
+    assert stats.IO_STAT.decode("8:0 rbytes=5 cost.vrate=99.50") == {"8:0": {"rbytes": 5, "cost.vrate": 99.5}}
+    assert type(stats.IO_STAT.decode("8:0 rbytes=5")["8:0"]["rbytes"]) is int
