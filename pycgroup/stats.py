@@ -222,6 +222,10 @@ class AlwaysOn(Switch):
         nearest = "memory.high throttles a group before memory.max has it killed"
         raise UnsupportedSettingError(f"cgroup v2 cannot turn the OOM killer off; the nearest it has: {nearest}")
 
+    def normal(self, value: Any) -> OomControl:
+        self.encode(value)
+        return OomControl({"oom_kill_disable": 0, "under_oom": 0, "oom_kill": 0})
+
 
 class Field(Codec[int, "Any"]):
     """One number of a stat file, times a factor where the versions count in different units."""

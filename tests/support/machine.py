@@ -139,6 +139,13 @@ def subtree_control(hierarchy: Hierarchy) -> frozenset[str]:
     return frozenset(read(f"{hierarchy.directory(place)}/cgroup.subtree_control").split())
 
 
+def enable(hierarchy: Hierarchy, controller: str) -> None:
+    """Have the groups of tests get a controller on v2; what restores it is restore_subtree_control()."""
+    name = V2_NAMES[controller]
+    if hierarchy.version > 1 and name != CORE and name not in subtree_control(hierarchy):
+        write(f"{hierarchy.directory(base(hierarchy) or '')}/cgroup.subtree_control", f"+{name}")
+
+
 def restore_subtree_control(hierarchy: Hierarchy, before: frozenset[str]) -> None:
     """Take back what was enabled since: creating a group enables controllers above it and leaves them so."""
     for name in subtree_control(hierarchy) - before:

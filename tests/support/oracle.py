@@ -17,8 +17,11 @@ def directory(controller: str, name: str) -> str:
 
 
 def make(controller: str, name: str) -> str:
-    """Make a group with mkdir and return its directory."""
+    """Make a group with mkdir, have it get the controller where it is for tests to give, and return its directory."""
     path = directory(controller, name)
+    hierarchy = machine.hierarchy_of(controller)
+    assert hierarchy is not None
+    machine.enable(hierarchy, controller)
     os.makedirs(path)
     return path
 

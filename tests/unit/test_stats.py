@@ -11,6 +11,7 @@ import pytest
 
 from pycgroup import stats
 from pycgroup.controllers import HUGETLB
+from pycgroup.errors import UnsupportedSettingError
 
 MEMORY_V1 = "cache 4096\nrss 8192\ntotal_cache 4096\nhierarchical_memory_limit 8192"
 MEMORY_V2 = "anon 8192\nfile 4096\nfile_mapped 1"
@@ -158,3 +159,9 @@ def test_swap_in_use_is_not_what_the_swap_cache_holds() -> None:
 def test_costs_of_io_may_be_fractions() -> None:
     assert stats.IO_STAT.decode("8:0 rbytes=5 cost.vrate=99.50") == {"8:0": {"rbytes": 5, "cost.vrate": 99.5}}
     assert type(stats.IO_STAT.decode("8:0 rbytes=5")["8:0"]["rbytes"]) is int
+
+
+def test_the_killer_that_is_always_on_may_be_staged_as_on() -> None:
+    assert not stats.OOM_ALWAYS_ON.normal(False).oom_kill_disable
+    with pytest.raises(UnsupportedSettingError):
+        stats.OOM_ALWAYS_ON.normal(True)
