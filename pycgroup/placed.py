@@ -113,12 +113,10 @@ class Placed:
 
     def views(self) -> list[Controller]:
         """Return one view for each hierarchy that the group is in. Those of others, such as systemd's, are left out."""
-        there = self.there()
-        views = {}
-        for kind in controllers.ALL:
-            tree = next((tree for tree in there if tree.serves(kind.V1, kind.V2)), None)
-            if tree is not None and tree not in views:
-                views[tree] = self.view(kind)
+        self.there()
+        views: dict[Hierarchy, Controller] = {}
+        for kind in filter(self.has, controllers.ALL):
+            views.setdefault(locate(kind.V1, kind.V2)[0], self.view(kind))
         return list(views.values())
 
     def _label(self) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pycgroup import Cgroup, UnavailableError, controllers, hosts
+from pycgroup.hierarchy import V1, V2
 from pycgroup.hosts import Host
 from pycgroup.mountinfo import mounts
 
@@ -154,6 +155,20 @@ def test_a_mount_on_top_of_two_others_is_reached() -> None:
         "21 20 0:21 / /cg rw - cgroup none rw,memory\n22 21 0:22 / /cg rw - cgroup2 none rw\n"
     )
     assert [kind for kind, _, _, _ in mounts(table)] == ["cgroup2"]
+
+
+def test_a_hierarchy_is_seen_by_a_controller_that_is_served_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What every v2 group counts is not asked there where a controller on v1 counts it."""
+    trees = (
+        V1(f"{tmp_path}/v1", "/", frozenset({"cpu", "cpuacct"})),
+        V2(f"{tmp_path}/v2", "/", frozenset({"pids"})),
+    )
+    for tree in trees:
+        os.makedirs(f"{tree.path}/g")
+    monkeypatch.setattr("pycgroup.hosts._here", Host("/", trees, {}))
+    assert [view.path for view in Cgroup("/g").views()] == [f"{tree.path}/g" for tree in trees]
 
 
 def test_a_mount_on_a_directory_above_covers_what_is_mounted_below() -> None:
