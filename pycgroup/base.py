@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+from _thread import get_ident
 
 from . import _kernfs, _native, _tasks, _waiting
 from ._types import TYPE_CHECKING
@@ -34,6 +35,8 @@ _GONE = (errno.ENOENT, errno.ENODEV)
 #: Which directories this process has made, and through which classes: on v2, and where v1 controllers are mounted
 #: together, several share one directory.
 _made: dict[str, set[type]] = {}
+#: What is being made now, by which process and thread.
+_making: dict[tuple[int, int], tuple[str, type]] = {}
 
 
 class Controller(Members):
@@ -81,6 +84,19 @@ class Controller(Members):
         # cgroup_create_cgroup says 0 for a group that exists, so that two could believe to have made it; 3.x removes it
         # where a value is refused, with its tasks going to the parent, and hides what the kernel answers with
         # EOPNOTSUPP; and it takes 5 times as long as the files.
+        me = os.getpid(), get_ident()
+        _making[me] = self.path, type(self)
+        try:
+            self._make()
+            _made.setdefault(self.path, set()).add(type(self))
+        finally:
+            _making.pop(me, None)
+        self._created = True
+        return self
+
+    open = create
+
+    def _make(self) -> None:
         self._topmost, mount = "", self._place.hierarchy.path
         try:
             self._topmost = first = _tasks.make(self.path, mount)
@@ -91,22 +107,22 @@ class Controller(Members):
             raise self._failed(cause, "create it", hint) from cause
         else:
             self._fill(first)
-        _made.setdefault(self.path, set()).add(type(self))
-        self._created = True
-        return self
-
-    open = create
 
     def _share(self, cause: FileExistsError) -> None:
         if not os.path.isdir(self.path):  # what was made above it, and has such a file, is gone again
             message = f"{self._label()}: cannot create it: a control file has that name"
             raise InvalidNameError(message, group=self.path, errno=cause.errno) from cause
-        # On v2 a directory may be there without the controller.
-        if self.exists() and type(self) in _made.get(self.path, {type(self)}):
+        # On v2 a directory may be there without the controller: another thread is about to enable it, or nobody is.
+        if self._is_being_made() or (self.exists() and type(self) in _made.get(self.path, {type(self)})):
             message = f"{self._label()}: cannot create it: it exists; modify() changes it"
             raise GroupExistsError(message, group=self.path, errno=errno.EEXIST) from cause
         self._place.hierarchy.enable(self.path, self._place.controller, self.path)
         self._apply_staged()
+
+    def _is_being_made(self) -> bool:
+        """Return whether another thread of this process makes the group at this moment."""
+        me, wanted = (os.getpid(), get_ident()), (self.path, type(self))
+        return any(each == wanted and who[0] == me[0] and who != me for who, each in _making.copy().items())
 
     def _fill(self, first: str) -> None:
         """Enable the controller in a new group and apply what is staged; if that fails, remove it again."""
