@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -22,6 +24,7 @@ from pycgroup import (
     _tasks,
 )
 from pycgroup.controllers import CPUACCT
+from pycgroup.hierarchy import V2
 from tests.support import machine, processes
 from tests.support.capabilities import needs
 from tests.support.unified import UNIFIED
@@ -241,6 +244,29 @@ def test_a_directory_that_somebody_else_has_made(name: str) -> None:
     with Cgroup.MEMORY(f"{name}/below", limit_in_bytes="8M"):
         assert machine.read(f"{directory}/memory.max") == "8388608\n"
     assert os.path.isdir(directory)
+
+
+def test_a_group_that_another_thread_is_making_exists(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between mkdir and the enabling of the controller the directory is there, and its files are not."""
+    asked, granted = threading.Event(), threading.Event()
+
+    def enable(*_: object) -> None:
+        asked.set()
+        assert granted.wait(60)
+
+    monkeypatch.setattr(V2, "enable", enable)
+    monkeypatch.setattr(V2, "offers", lambda *_: granted.is_set())
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(UNIFIED(name).create)
+        assert asked.wait(60)
+        try:
+            with pytest.raises(GroupExistsError):
+                UNIFIED(name).create()
+        finally:
+            granted.set()
+        first.result(60)
+    monkeypatch.undo()
+    UNIFIED(name).delete()
 
 
 class CpuTime(CPUACCT, v2="cgroup"):
