@@ -67,7 +67,7 @@ def _ours() -> dict[str, Life]:
 def _others(place: Place) -> dict[str, Life]:
     found: dict[str, Life] = {
         "os calls, preexec_fn": lambda: _by_hand(place, _preexec),
-        "os calls, entered in C": lambda: _by_hand(place, _entered(place)),
+        "os calls, entered in C": partial(_by_hand, place, _entered(place)),
     }
     if shutil.which("cgexec"):
         found["cgexec"] = lambda: _by_hand(place, _cgexec)

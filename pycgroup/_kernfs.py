@@ -119,9 +119,7 @@ def error(
 ) -> CgroupError:
     """Return the exception for an OSError: what was attempted, what the kernel said, and what to do about it."""
     number = cause.errno or 0
-    kind = _kind(number, directory, setting, cause.filename)
-    if number == errno.EOPNOTSUPP and setting is not None and value is None:
-        kind = UnsupportedSettingError  # it is not to be read
+    kind = _kind(number, directory, setting, cause.filename, value)
     said = f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
     if kind is GroupNotFoundError:
         said = "the group does not exist"
@@ -133,9 +131,11 @@ def error(
     return kind(message, group=group, setting=setting, value=value, errno=number)
 
 
-def _kind(number: int, directory: str, setting: str | None, path: str | None) -> type[CgroupError]:
+def _kind(number: int, directory: str, setting: str | None, path: str | None, value: object) -> type[CgroupError]:
     if number == errno.EOPNOTSUPP and setting is None:
         return GroupBusyError  # it is threaded, or below what is
+    if number == errno.EOPNOTSUPP and value is None:
+        return UnsupportedSettingError  # it is not to be read
     if number == errno.ENOENT:
         # Where the file is there by now, the group has been made anew since.
         missing = setting is not None and os.path.isdir(directory) and not (path and os.path.exists(path))

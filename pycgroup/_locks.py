@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from _thread import RLock  # what `threading` re-exports; importing that would cost more than all of pycgroup
+from _thread import RLock, get_ident  # what `threading` re-exports; importing that would cost more than all of pycgroup
 
 from ._types import TYPE_CHECKING
 
@@ -20,6 +20,11 @@ def lock() -> RLock:
     os.register_at_fork(after_in_child=made._at_fork_reinit)  # noqa: SLF001  # as concurrent.futures does
     _all.append(made)
     return made  # type: ignore[no-any-return]
+
+
+def me() -> tuple[int, int]:
+    """Return which process and which of its threads this is: a forked child goes on with the numbers of threads."""
+    return os.getpid(), get_ident()
 
 
 def is_held() -> bool:

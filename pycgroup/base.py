@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import errno
 import os
-from _thread import get_ident
 
-from . import _kernfs, _native, _tasks, _waiting
+from . import _kernfs, _locks, _native, _tasks, _waiting
 from ._types import TYPE_CHECKING
 from .errors import (
     CgroupError,
@@ -84,7 +83,7 @@ class Controller(Members):
         # cgroup_create_cgroup says 0 for a group that exists, so that two could believe to have made it; 3.x removes it
         # where a value is refused, with its tasks going to the parent, and hides what the kernel answers with
         # EOPNOTSUPP; and it takes 5 times as long as the files.
-        me = os.getpid(), get_ident()
+        me = _locks.me()
         _making[me] = self.path, type(self)
         try:
             self._make()
@@ -121,7 +120,7 @@ class Controller(Members):
 
     def _is_being_made(self) -> bool:
         """Return whether another thread of this process makes the group at this moment."""
-        me, wanted = (os.getpid(), get_ident()), (self.path, type(self))
+        me, wanted = _locks.me(), (self.path, type(self))
         return any(each == wanted and who[0] == me[0] and who != me for who, each in _making.copy().items())
 
     def _fill(self, first: str) -> None:

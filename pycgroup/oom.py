@@ -215,27 +215,22 @@ class SignalledOom(OomWatch):
                 if self._open is not opened:
                     break
                 # The kernel counts a kill before it logs it.
-                is_heard, control = self._is_heard(), self._control()
-                if control is None or is_late or is_heard or self._is_counted(control):
+                (heard, is_all), control = self._heard(), self._control()
+                if control is None or is_late or self._is_explained(control, heard, is_all=is_all):
                     return self._close(opened, control, is_late=is_late)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         return self._name()
 
-    def _is_heard(self) -> bool:
-        """Return whether the log tells what became of the OOMs."""
-        heard, is_all = self._heard()
-        return is_all and len(heard) >= max(1, self._ooms)
-
-    def _is_counted(self, control: OomControl) -> bool:
-        """Return whether the counters tell it: kills here, or elsewhere below the full group."""
+    def _is_explained(self, control: OomControl, heard: list[tuple[int, bool]], *, is_all: bool) -> bool:
+        """Return whether it is known what became of the OOMs: kills here, or elsewhere below the full group."""
         wanted = max(1, self._ooms)
         kills = max(0, _kills(control) - self._killed)
         if control.oom_kill_disable or kills >= wanted:
             return True
-        heard, is_all = self._heard()
         if is_all:
-            return False  # kills below may be of groups that were full themselves, of which this one is not signalled
+            # The groups below may also have been full themselves, of which this one is not signalled.
+            return len(heard) >= wanted
         kills += _rise(self._below_then, self._kills_below())
         return kills + sum(elsewhere for _, elsewhere in heard) >= wanted
 
@@ -262,7 +257,7 @@ class SignalledOom(OomWatch):
         """Count what became of an event. Where the next one has come already, the kills of that are left to it."""
         self._open = None
         kills, most = 0, self._ooms
-        heard, _ = self._heard()
+        heard, _ = self._heard() if next_came else ([], False)
         its, others = heard[: self._ooms], heard[self._ooms :]
         if control is not None:
             before, self._below = self._below, self._kills_below()
@@ -274,7 +269,7 @@ class SignalledOom(OomWatch):
             # The log may be ahead of the counters: what it has beyond them is left to the next event. But what they
             # do not have after so long a time they never will, as the group below that it was in is gone.
             most = max(kills, most) if is_late else kills
-        self._above = its[-1][0] if next_came and others else position()
+        self._above = its[-1][0] if others else position()
         self._closed(event, kills, most, name=not next_came)
 
     def is_told_by_signals(self, *, slept: bool) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from _thread import get_ident
 
+from ._locks import me
 from ._types import TYPE_CHECKING
 from .hosts import here
 
@@ -36,14 +36,14 @@ class Turn:
         self._descriptor = -1
 
     def __enter__(self) -> None:
-        if not self._needed or _me() in _taken:
+        if not self._needed or me() in _taken:
             return
         try:
             self._descriptor = os.open(here().hierarchies[0].path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (OSError, IndexError):
             return
         try:
-            _taken.add(_me())
+            _taken.add(me())
             self._wait()
         except BaseException:
             self._end()
@@ -68,14 +68,10 @@ class Turn:
     def _end(self) -> None:
         import fcntl
 
-        _taken.discard(_me())
+        _taken.discard(me())
         descriptor, self._descriptor = self._descriptor, -1
         try:
             # Closing alone does not do it where a thread has forked meanwhile: the child has the descriptor too.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             os.close(descriptor)
-
-
-def _me() -> tuple[int, int]:
-    return os.getpid(), get_ident()
