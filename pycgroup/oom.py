@@ -45,14 +45,14 @@ _NO_GROUPS: Mapping[int, int] = {}
 class OomWatch(Watch[OomEvent]):
     """What both versions have in common: the figures of an event, and whom the kernel killed."""
 
-    __slots__ = ("_killed", "_logged", "_owner", "_unnamed")
+    __slots__ = ("_killed", "_late", "_logged", "_owner", "_unnamed")
     delivers = OomEvent
 
     def __init__(self, group: str, owner: Holder) -> None:
         super().__init__(group)
         self._owner = owner
-        #: Kills that have been told, and how far the kernel log was read.
-        self._killed = self._logged = 0
+        #: Kills that have been told, how far the kernel log was read, and how many of them it did not have by then.
+        self._killed = self._logged = self._late = 0
         #: Closed events whose victims are still to be looked up, with their kills and the most victims that they have:
         #: reading the log takes longer than delivering the next event.
         self._unnamed: tuple[tuple[Callable[[], OomEvent | None], int, int], ...] = ()
@@ -115,7 +115,7 @@ class OomWatch(Watch[OomEvent]):
         log, name = self._log()
         if log is None:
             return ()
-        self._logged, victims = log.since(name, self._logged, kills, most, heard=heard)
+        self._logged, victims, self._late = log.since(name, self._logged, kills, most, late=self._late, heard=heard)
         return victims
 
     def _log(self) -> tuple[KernelLog | None, str]:
@@ -228,11 +228,13 @@ class SignalledOom(OomWatch):
         kills = max(0, _kills(control) - self._killed)
         if control.oom_kill_disable or kills >= wanted:
             return True
+        below = self._kills_below()
         if is_all:
-            # The groups below may also have been full themselves, of which this one is not signalled.
-            return len(heard) >= wanted
-        kills += _rise(self._below_then, self._kills_below())
-        return kills + sum(elsewhere for _, elsewhere in heard) >= wanted
+            # The groups below may also have been full themselves, of which this one is not signalled. And who is not
+            # counted, which comes first, is the last event's: the log was late.
+            inside = sum(not elsewhere for _, elsewhere in heard[:wanted])
+            return len(heard) >= wanted and kills + _rise(self._below, below) >= inside
+        return kills + _rise(self._below_then, below) + sum(elsewhere for _, elsewhere in heard) >= wanted
 
     def _heard(self) -> tuple[list[tuple[int, bool]], bool]:
         """Return what the log tells of the kills of which the group was signalled, as KernelLog.heard() does."""
@@ -269,8 +271,8 @@ class SignalledOom(OomWatch):
             # The log may be ahead of the counters: what it has beyond them is left to the next event. But what they
             # do not have after so long a time they never will, as the group below that it was in is gone.
             most = max(kills, most) if is_late else kills
-        self._above = its[-1][0] if others else position()
         self._closed(event, kills, most, name=not next_came)
+        self._above = its[-1][0] if others else position()
 
     def is_told_by_signals(self, *, slept: bool) -> bool:
         log, name = self._log()

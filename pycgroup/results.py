@@ -151,7 +151,7 @@ def _killed(group: Combined, result: Result, pid: int, logged: int) -> str | Non
     """Return who was killed: as the kernel log says where it can be read, else the program itself, if it was."""
     log, name = log_of(group.view(controllers.MEMORY)._place)
     if log is not None:
-        _, victims = log.since(name, logged, 1, None)
+        _, victims, _ = log.since(name, logged, 1, None)
         if victims:
             return ", ".join(f"{victim.pid} ({victim.name})" for victim in victims)
     if result.returncode != -signal.SIGKILL:

@@ -70,29 +70,33 @@ class KernelLog:
             return self._last
 
     def since(
-        self, group: str, after: int, kills: int, most: int | None, *, heard: bool = False
-    ) -> tuple[int, tuple[Victim, ...]]:
-        """Return the victims in a group and below it after a position, and the position after those.
+        self, group: str, after: int, kills: int, most: int | None, *, late: int = 0, heard: bool = False
+    ) -> tuple[int, tuple[Victim, ...], int]:
+        """Return the position after the next victims in a group and below it, those victims, and how many are late.
 
-        Waits a moment until there are so many as `kills`; `most` leaves the others for the next time. `heard`: only
-        those of OOMs of which the group was signalled.
+        Waits a moment until there are so many as `kills`; `most` leaves the others for the next time. `late`: so many
+        of the first were told before the log had them, and are left out. `heard`: only those of OOMs of which the group
+        was signalled.
         """
         deadline = time.monotonic() + _PATIENCE
         while True:
             with looking:
                 self._catch_up()
                 last, new = self._last, self._after(after)
-            found = [
-                (number, each)
-                for number, each, limited in new
-                if each and _is_below(each.group, group) and (_hears(group, limited) or not heard)
-            ]
-            if len(found) >= kills or len(found) < len(new) or time.monotonic() > deadline:
+            found = [(at, each, limited) for at, each, limited in new if each and _is_below(each.group, group)]
+            # Of those whose group was left out, any may be one of these.
+            nameless = sum(each is None for _, each, _ in new)
+            missing = max(0, kills + late - len(found) - nameless)
+            if not missing or time.monotonic() > deadline:
                 break
             time.sleep(_PAUSE)
-        if most is not None and len(found) > most:
-            last, found = found[most - 1][0] if most else after, found[:most]
-        return last, tuple(each for _, each in found)
+        late = max(0, late - nameless)
+        told, others = found[:late], found[late:]
+        wanted = [each for each in others if not heard or _hears(group, each[2])]
+        if most is not None and len(wanted) > most:
+            wanted = wanted[:most]
+            last = max((at for at, _, _ in told + wanted), default=after)
+        return last, tuple(each for _, each, _ in wanted), missing
 
     def heard(self, group: str, after: int) -> tuple[list[tuple[int, bool]], bool]:
         """Return the kills after a position of whose OOMs a group was signalled, and whether these are all.

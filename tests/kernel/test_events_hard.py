@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -76,6 +77,41 @@ def no_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the kernel log unreadable, as it is for most users."""
     monkeypatch.setattr(victims, "_shared", None)
     monkeypatch.setattr(victims, "_is_unreadable", True)
+
+
+class LateLog:
+    """The kernel log as one who reads it late finds it: it has what there was when it was last let in."""
+
+    def __init__(self, path: str) -> None:
+        self._log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(self._log, 0, os.SEEK_END)
+        # A packet pipe keeps records apart, as /dev/kmsg does.
+        reader, self._writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)
+        self.reader = victims.KernelLog(path)
+        os.dup2(reader, self.reader._file.fileno())
+        os.close(reader)
+
+    def let_in(self) -> None:
+        """Have the log hold all there is by now."""
+        with contextlib.suppress(BlockingIOError):
+            while record := os.read(self._log, 8192):
+                os.write(self._writer, record)
+                self.reader.position()  # takes it: a pipe holds few packets
+
+    def close(self) -> None:
+        self.reader.close()
+        os.close(self._log)
+        os.close(self._writer)
+
+
+@pytest.fixture
+def late_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LateLog]:
+    """Have the kernel log come late."""
+    (tmp_path / "kmsg").touch()
+    log = LateLog(str(tmp_path / "kmsg"))
+    monkeypatch.setattr(victims, "_shared", log.reader)
+    yield log
+    log.close()
 
 
 @pytest.fixture
@@ -198,6 +234,38 @@ def test_each_kill_belongs_to_its_own_event(memory: MEMORY, siblings: tuple[str,
         assert events.wait(PATIENCE) is not None
         assert first is not None
         assert first.kills == 1
+        assert no_kill_is_left(events)
+
+
+@needs("kernel-log")
+def test_a_kill_that_the_log_is_late_with_is_told_once(memory: MEMORY, hog: Hogs, late_log: LateLog) -> None:
+    with Cgroup.MEMORY(f"{memory.group_name}-other") as other, memory.oom_events() as events:
+        bound(other, "4M")
+        hog.be_killed(other.path)
+        late_log.let_in()
+        hog.be_killed(memory.path)
+        assert next_kill(events).kills == 1
+        late_log.let_in()
+        assert no_kill_is_left(events)
+        os.rmdir(memory.path)
+        with pytest.raises(GroupRemovedError):
+            first_word(events)
+
+
+@needs("kernel-log")
+def test_a_victim_that_the_log_is_late_with_is_not_the_next_events(
+    memory: MEMORY, hog: Hogs, late_log: LateLog
+) -> None:
+    with memory.oom_events() as events:
+        hog.be_killed(memory.path)
+        first = next_kill(events)
+        assert (first.kills, first.victims, first.confidence) == (1, (), "counted")
+        pid = hog.be_killed(memory.path)
+        late_log.let_in()
+        second = next_kill(events)
+        assert second.kills == 1
+        # The kernel logs the groups of ten victims in five seconds; earlier tests may have had theirs.
+        assert [victim.pid for victim in second.victims] in ([pid], [])
         assert no_kill_is_left(events)
 
 

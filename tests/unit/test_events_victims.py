@@ -58,9 +58,9 @@ def kill(group: str, pid: int, name: str = "hog") -> str:
 def test_a_victim(log: tuple[KernelLog, Write]) -> None:
     reader, write = log
     write("something else\n" + kill("/g", 7))
-    position, found = reader.since("/g", 0, 1, None)
+    position, found, _ = reader.since("/g", 0, 1, None)
     assert found == (Victim(pid=7, name="hog", anon_rss=8064 * 1024, group="/g"),)
-    assert reader.since("/g", position, 0, None) == (position, ())
+    assert reader.since("/g", position, 0, None) == (position, (), 0)
     assert reader.position() == position == 1
 
 
@@ -68,7 +68,7 @@ def test_victims_of_others_and_below(log: tuple[KernelLog, Write]) -> None:
     reader, write = log
     for group in ("/g", "/other", "/g/below", "/gg"):
         write(kill(group, 7))
-    _, found = reader.since("/g", 0, 2, None)
+    _, found, _ = reader.since("/g", 0, 2, None)
     assert [each.group for each in found] == ["/g", "/g/below"]
 
 
@@ -76,7 +76,7 @@ def test_the_next_events_victims_are_left_to_it(log: tuple[KernelLog, Write]) ->
     reader, write = log
     for pid in (7, 8, 9):
         write(kill("/g", pid))
-    position, first = reader.since("/g", 0, 1, 1)
+    position, first, _ = reader.since("/g", 0, 1, 1)
     assert [each.pid for each in first] == [7]
     assert [each.pid for each in reader.since("/g", position, 2, None)[1]] == [8, 9]
 
@@ -173,7 +173,7 @@ def test_kills_whose_group_the_kernel_left_out(log: tuple[KernelLog, Write]) -> 
     reader, write = log
     write(KILLED.format("/g", 7, "hog"))
     write("Killed process 8 (odd)")
-    assert reader.since("/g", 0, 2, None) == (2, ())
+    assert reader.since("/g", 0, 2, None) == (2, (), 0)
 
 
 def test_a_group_that_is_killed_as_a_whole(log: tuple[KernelLog, Write]) -> None:
@@ -194,7 +194,37 @@ def test_only_so_many_are_remembered(log: tuple[KernelLog, Write], monkeypatch: 
 
 
 def test_waiting_for_a_victim_is_over_soon(log: tuple[KernelLog, Write]) -> None:
-    assert log[0].since("/g", 0, 1, None) == (0, ())
+    assert log[0].since("/g", 0, 1, None) == (0, (), 1)
+
+
+def test_victims_that_the_log_is_late_with_are_not_the_next_events(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(kill("/other", 6))
+    position, found, late = reader.since("/g", 0, 2, 2)
+    assert (position, found, late) == (1, (), 2)
+    for pid in (7, 8, 9):
+        write(kill("/g", pid))
+    position, found, late = reader.since("/g", position, 0, 0, late=late)
+    assert (position, found, late) == (3, (), 0)
+    assert [each.pid for each in reader.since("/g", position, 1, 1)[1]] == [9]
+
+
+def test_late_victims_are_left_out_of_those_that_were_heard_of(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(kill("/g/below", 7))
+    write(kill("/g", 8))
+    write(kill("/g/below", 9))
+    write(kill("/g", 10))
+    write(kill("/g", 11))
+    position, found, late = reader.since("/g", 0, 0, 2, late=1, heard=True)
+    assert (position, [each.pid for each in found], late) == (4, [8, 10], 0)
+
+
+def test_a_late_victim_may_be_one_whose_group_was_left_out(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(KILLED.format("", 7, "hog"))
+    write(kill("/g", 8))
+    assert [each.pid for each in reader.since("/g", 0, 1, 1, late=1)[1]] == [8]
 
 
 def test_a_log_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
