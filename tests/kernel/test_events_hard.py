@@ -269,6 +269,25 @@ def test_a_victim_that_the_log_is_late_with_is_not_the_next_events(
         assert no_kill_is_left(events)
 
 
+@v1
+@needs("kernel-log")
+def test_a_kill_that_the_log_is_late_with_does_not_stand_for_the_next(
+    memory: MEMORY, hog: Hogs, late_log: LateLog
+) -> None:
+    with memory.oom_events() as events:
+        for _ in range(5):  # it is asked before the kernel has counted, as a rule
+            hog.be_killed(memory.path)
+            assert next_kill(events).kills == 1
+            assert no_kill_is_left(events)
+            late_log.let_in()
+            hog.order(memory.path)
+            second = events.wait(PATIENCE)
+            assert second is not None
+            assert second.kills == 1
+            hog.outcome()
+            assert no_kill_is_left(events)
+
+
 @pytest.mark.parametrize("delay", [0, 0.001, 0.01, 0.05])
 def test_a_removal_alone_is_no_event_however_late_it_is_asked(memory: MEMORY, delay: float) -> None:
     with memory.oom_events() as events:
