@@ -272,6 +272,7 @@ def test_freeze_stops_and_thaw_resumes(unique: Unique, tmp_path: os.PathLike[str
         assert goes_on(count)
         freezer.freeze()
         assert (says_frozen(name), freezer.state) == (True, "FROZEN")
+        spend(0.2)  # the kernel says so a moment before the process has left the processor
         stopped = count()
         spend(0.2)
         assert count() == stopped
