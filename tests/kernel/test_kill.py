@@ -256,6 +256,14 @@ def spend(seconds: float) -> None:
         pass
 
 
+def is_at_rest(count: Callable[[], str]) -> bool:
+    """Tell whether it does not count any more: the kernel says so a moment before it has left its processor."""
+    spend(0.2)
+    stopped = count()
+    spend(0.2)
+    return count() == stopped
+
+
 def says_frozen(name: str) -> bool:
     """Ask the kernel whether a group is frozen."""
     try:
@@ -272,10 +280,7 @@ def test_freeze_stops_and_thaw_resumes(unique: Unique, tmp_path: os.PathLike[str
         assert goes_on(count)
         freezer.freeze()
         assert (says_frozen(name), freezer.state) == (True, "FROZEN")
-        spend(0.2)  # the kernel says so a moment before the process has left the processor
-        stopped = count()
-        spend(0.2)
-        assert count() == stopped
+        assert is_at_rest(count)
         freezer.thaw()
         assert (says_frozen(name), freezer.state) == (False, "THAWED")
         assert goes_on(count)
@@ -490,9 +495,7 @@ def test_v2_freezes_and_thaws(on_v2: tuple[str, str], tmp_path: os.PathLike[str]
     freezer = Cgroup.FREEZER(name)
     with counter(directory, os.path.join(tmp_path, "count")) as count:
         freezer.freeze()
-        stopped = count()
-        spend(0.1)
-        assert count() == stopped
+        assert is_at_rest(count)
         freezer.thaw()
         assert goes_on(count)
 
