@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 # Guards who waits and who closes, for the moment that it takes to say so; waiting itself is done without it.
 _guard = _locks.lock()
-# Who has waited for so many nanoseconds has slept; without sleeping it takes a hundredth of that.
-_A_MOMENT = 1_000_000
 # Whose the subscriptions made now are.
 _process = os.getpid()
 
@@ -199,12 +197,14 @@ class Subscription(Generic[T]):
             wait, ready = signal.waiter(watch.record), watch.ready
             deadline = None if left < 0 else time.monotonic_ns() + left
             while True:
-                began = time.monotonic_ns()
-                signals = wait(left)
+                # What came before is told from what comes while it is waited for.
+                signals, slept = wait(0), False
+                if not signals:
+                    signals, slept = wait(left), True
                 if signals > 0 and ready is not None and not self._closed:
                     watch.ready = None
                     return ready
-                event = self._meaning(signals, began) if signals else None
+                event = self._meaning(signals, patient=True, slept=slept) if signals else None
                 if event is not None:
                     return event
                 if deadline is not None:
@@ -283,12 +283,12 @@ class Subscription(Generic[T]):
         if signals > 0 and ready is not None and not self._closed:
             watch.ready = None
             return ready
-        return self._meaning(signals, None) if signals else None
+        return self._meaning(signals, patient=False, slept=False) if signals else None
 
-    def _meaning(self, signals: int, began: int | None) -> T | None:
+    def _meaning(self, signals: int, *, patient: bool, slept: bool) -> T | None:
         """Return the event that so many signals stand for. Raises ClosedError and GroupRemovedError.
 
-        They have been waited for since `began`, None if they were not.
+        `patient` if the kernel may be waited for; `slept` if they came while they were waited for.
         """
         signal = self._signal
         if self._closed or signal is None:
@@ -297,8 +297,7 @@ class Subscription(Generic[T]):
             text = None if signals > 0 else signal.text()
         except OSError as error:
             if not _is_scarce(error):
-                slept = began is not None and time.monotonic_ns() - began > _A_MOMENT
-                patient = began is not None and self._watch.is_told_by_signals(slept=slept)
+                patient = patient and self._watch.is_told_by_signals(slept=slept)
                 return self._last_words(error, *signal.before_removal(-signals, patient=patient))
             text = None
         try:
