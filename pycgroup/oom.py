@@ -228,12 +228,14 @@ class SignalledOom(OomWatch):
         kills = max(0, _kills(control) - self._killed)
         if control.oom_kill_disable or kills >= wanted:
             return True
+        if is_all and len(heard) < wanted:
+            return False
         below = self._kills_below()
         if is_all:
             # The groups below may also have been full themselves, of which this one is not signalled. And who is not
             # counted, which comes first, is the last event's: the log was late.
             inside = sum(not elsewhere for _, elsewhere in heard[:wanted])
-            return len(heard) >= wanted and kills + _rise(self._below, below) >= inside
+            return kills + _rise(self._below, below) >= inside
         return kills + _rise(self._below_then, below) + sum(elsewhere for _, elsewhere in heard) >= wanted
 
     def _heard(self) -> tuple[list[tuple[int, bool]], bool]:

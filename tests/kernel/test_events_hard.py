@@ -52,6 +52,7 @@ from tests.support.hogs import (
     no_kill_is_left,
     until_waiting,
 )
+from tests.support.kmsg import written_log
 from tests.support.unified import UNIFIED
 
 if TYPE_CHECKING:
@@ -84,14 +85,10 @@ def no_log(monkeypatch: pytest.MonkeyPatch) -> None:
 class LateLog:
     """The kernel log as one who reads it late finds it: it has what there was when it was last let in."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self._log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         os.lseek(self._log, 0, os.SEEK_END)
-        # A packet pipe keeps records apart, as /dev/kmsg does.
-        reader, self._writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)
-        self.reader = victims.KernelLog(path)
-        os.dup2(reader, self.reader._file.fileno())
-        os.close(reader)
+        self.reader, self._writer = written_log(folder)
 
     def let_in(self) -> None:
         """Have the log hold all there is by now."""
@@ -109,8 +106,7 @@ class LateLog:
 @pytest.fixture
 def late_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LateLog]:
     """Have the kernel log come late."""
-    (tmp_path / "kmsg").touch()
-    log = LateLog(str(tmp_path / "kmsg"))
+    log = LateLog(tmp_path)
     monkeypatch.setattr(victims, "_shared", log.reader)
     yield log
     log.close()

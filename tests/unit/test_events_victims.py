@@ -6,14 +6,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from pycgroup import victims
 from pycgroup.happenings import Event, PopulatedEvent, ThresholdEvent, Victim
-from pycgroup.victims import KernelLog
 from tests.support import processes
+from tests.support.kmsg import written_log
+
+if TYPE_CHECKING:
+    from pycgroup.victims import KernelLog
 
 
 class Write(Protocol):
@@ -28,13 +31,7 @@ KILLED = "Memory cgroup out of memory: Killed process {1} ({2}) total-vm:42100kB
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[tuple[KernelLog, Write]]:
-    # A pipe gives what was written as it was written, which a packet pipe keeps apart: as /dev/kmsg does.
-    reader, writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)
-    path = tmp_path / "kmsg"
-    path.touch()
-    kernel_log = KernelLog(str(path))
-    os.dup2(reader, kernel_log._file.fileno())
-    os.close(reader)
+    kernel_log, writer = written_log(tmp_path)
 
     def write(text: str, priority: int = 6, flags: str = "-") -> None:
         for line in text.split("\n"):
