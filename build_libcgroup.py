@@ -83,7 +83,7 @@ int pycgroup_start(struct pycgroup_child *child, const char *into, const char *e
                    const unsigned int *groups, const int *keep);
 int pycgroup_is_subreaper(void);
 
-long long pycgroup_register(const char *prefix, const char *file, const char *argument);
+long long pycgroup_register(const char *directory, const char *file, const char *argument);
 struct pycgroup_taken { long long signals; double time; };
 long long pycgroup_wait(int event, int watched, struct pycgroup_taken *taken, long long nanoseconds);
 """

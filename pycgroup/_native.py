@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""libcgroup: text and numbers in and out, every call checked; of cdata only new_record() outlives its function.
+"""libcgroup: text and numbers in and out, every call checked; of cdata only recording() outlives its function.
 
 Groups are not made with it, nor values set: base.py says why. This is the only importer of the compiled module
 `_libcgroup`, and imports it on first use.
@@ -147,30 +147,32 @@ def is_subreaper() -> bool:
     return bool(_load().lib.pycgroup_is_subreaper())
 
 
-def register(prefix: str, file: str, argument: str) -> tuple[int, int]:
-    """Register an eventfd for a control file in a directory of v1; return it, and a descriptor of the file.
+def register(prefix: str, file: str, argument: str) -> tuple[int, int, bool]:
+    """Register an eventfd for a control file in a directory of v1.
 
-    Raises OSError, whichever of the steps failed.
+    Return it, a descriptor of the file, and whether there may be groups below. Raises OSError, whichever of the steps
+    failed.
     """
     given = (os.fsencode(prefix), file.encode(), argument.encode())
     answer: int = _load().lib.pycgroup_register(*given)
     if answer < 0:
         of = file if not os.path.exists(prefix + file) else _CONTROL
         raise OSError(-answer, os.strerror(-answer), prefix + of)
-    return answer & 0xFFFFFFFF, answer >> 32
+    return answer & 0x7FFFFFFF, answer >> 32 & 0x3FFFFFFF, answer >> 62 != 0
 
 
-def new_record() -> Any:
-    """Return a record in which waiting() notes what it takes: `signals`, and the `time` of the last."""
-    return _load().ffi.new("struct pycgroup_taken *")
-
-
-def waiting(event: int, watched: int, record: object = None) -> Callable[[int], int]:
+def waiting(event: int, watched: int) -> Callable[[int], int]:
     """Return what waits for an eventfd, so many nanoseconds, and returns how often it was signalled; see eventfd.c."""
     loaded = _load()
-    noted = loaded.ffi.NULL if record is None else record
-    wait: Callable[[int], int] = partial(loaded.lib.pycgroup_wait, event, watched, noted)
+    wait: Callable[[int], int] = partial(loaded.lib.pycgroup_wait, event, watched, loaded.ffi.NULL)
     return wait
+
+
+def recording(event: int, watched: int) -> tuple[Any, Callable[[int], int]]:
+    """Return a record, and what waits as waiting() says and notes in it what it takes: `signals`, their last `time`."""
+    loaded = _load()
+    record = loaded.ffi.new("struct pycgroup_taken *")
+    return record, partial(loaded.lib.pycgroup_wait, event, watched, record)
 
 
 class _CallError(Exception):

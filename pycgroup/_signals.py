@@ -19,6 +19,7 @@ from ._waiting import LONGEST_POLL
 if TYPE_CHECKING:
     import select
     from collections.abc import Callable
+    from typing import Any
 
     from ._removals import Removals
 
@@ -55,11 +56,11 @@ class Signal:
         """Return a descriptor that polls readable when there is something to take."""
         raise NotImplementedError
 
-    def waiter(self, record: object = None) -> Callable[[int], int]:
+    def waiter(self) -> Callable[[int], int]:
         """Return what waits for so many nanoseconds, below 0 for ever, and returns how often it was signalled.
 
         0 means that the time is over, or that a signal handler has to run. A number below 0 stands for as many signals,
-        after which the group may be gone: text() tells. One above 0 is also noted in the record, if one is given.
+        after which the group may be gone: text() tells.
         """
         raise NotImplementedError
 
@@ -100,11 +101,12 @@ class Signal:
 class EventFd(Signal):
     """v1: an eventfd registered in cgroup.event_control. The kernel adds one for each event, and one on removal."""
 
-    __slots__ = ("_descriptor", "_inode", "_waiter")
+    __slots__ = ("_descriptor", "_inode", "_waiter", "is_above")
 
     def __init__(self, prefix: str, file: str, argument: str) -> None:
         super().__init__(prefix, file)
-        self._descriptor, self.file = _native.register(prefix, file, argument)
+        #: `is_above`: whether there were groups below by then, or may have been.
+        self._descriptor, self.file, self.is_above = _native.register(prefix, file, argument)
         # To keep the file tells at once that the group is gone; but with thousands of groups descriptors are scarce,
         # and the registration does not need it any more.
         if self.file > _FEW and self.file > os.sysconf(_OPEN_MAX) // 2:
@@ -115,10 +117,14 @@ class EventFd(Signal):
     def fileno(self) -> int:
         return self._descriptor
 
-    def waiter(self, record: object = None) -> Callable[[int], int]:
+    def waiter(self) -> Callable[[int], int]:
         # In C to the end; and kept, so that who has been woken need not take it down first.
-        self._waiter = _native.waiting(self._descriptor, self.file, record)
+        self._waiter = _native.waiting(self._descriptor, self.file)
         return self._waiter
+
+    def recorder(self) -> tuple[Any, Callable[[int], int]]:
+        """Return a record, and what waits as waiter() does and, if it returns a number above 0, notes that in it."""
+        return _native.recording(self._descriptor, self.file)
 
     def wake(self) -> None:
         os.eventfd_write(self._descriptor, 1)
@@ -205,7 +211,7 @@ class Changes(Signal):
     def fileno(self) -> int:
         return self._epoll.fileno()
 
-    def waiter(self, record: object = None) -> Callable[[int], int]:  # noqa: ARG002  # v1 alone counts signals
+    def waiter(self) -> Callable[[int], int]:
         return self._wait
 
     def _wait(self, nanoseconds: int) -> int:
@@ -247,10 +253,10 @@ class Stall(Changes):
         self._is_shared = True
         return super().fileno()
 
-    def waiter(self, record: object = None) -> Callable[[int], int]:
+    def waiter(self) -> Callable[[int], int]:
         # The kernel forgets a trigger when it is polled, be it from outside through the epoll descriptor.
         self._perhaps = self._is_shared
-        return super().waiter(record)
+        return super().waiter()
 
     def _wait(self, nanoseconds: int) -> int:
         if not self._perhaps:

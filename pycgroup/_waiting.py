@@ -32,8 +32,6 @@ def seconds(timeout: float) -> float:
 
 def nanoseconds(timeout: float | None) -> int:
     """Return a time in seconds as nanoseconds: -1 for None, which is for ever. Raises InvalidValueError."""
-    if timeout == 0:
-        return 0  # asked for by who is in a hurry
     left = _FOR_EVER if timeout is None else seconds(timeout)
     return -1 if left == _FOR_EVER else int(left * _BILLION)
 

@@ -55,7 +55,7 @@ os.register_at_fork(after_in_child=_in_child)
 class Watch(Generic[T]):
     """What a signal means: the part of a subscription that differs from kind to kind."""
 
-    __slots__ = ("group", "is_closed", "last", "ready", "record", "signal")
+    __slots__ = ("group", "is_closed", "last", "ready", "record", "signal", "take")
     #: What its events are.
     delivers: ClassVar[type] = object
     signal: Signal
@@ -66,8 +66,9 @@ class Watch(Generic[T]):
         #: Gives the event that was made last and may not be complete yet, as long as somebody has it.
         self.last: Callable[[], Happening | None] = _nothing
         #: The next event, for the kinds that make it before it comes, so that it is with its reader as soon as can be;
-        #: and the record in which its signals are noted.
+        #: then what waits for it, which is used as Signal.waiter(), and the record in which that notes its signals.
         self.ready: T | None = None
+        self.take: Callable[[int], int] = _not_ready
         self.record: Any = None
         #: Whether the signal's descriptors are closed, or another process's: they may be other files' by now.
         self.is_closed = False
@@ -130,6 +131,10 @@ def _nothing() -> None:
     """Return None, as a reference does to what is no more."""
 
 
+def _not_ready(_nanoseconds: int) -> int:
+    raise AssertionError("nothing is ready")
+
+
 class Subscription(Generic[T]):
     """Events of one group: wait() for one, iterate, iterate in asyncio, or give fileno() to a selector.
 
@@ -186,7 +191,7 @@ class Subscription(Generic[T]):
         Raises GroupRemovedError when the group is gone, ClosedError, BusyError when somebody else is waiting, and
         InvalidValueError.
         """
-        left = _waiting.nanoseconds(timeout)
+        left = 0 if timeout == 0 else _waiting.nanoseconds(timeout)
         me = object()
         try:
             signal = self.enter(me, patient=left != 0)
@@ -194,7 +199,8 @@ class Subscription(Generic[T]):
                 return self.poll()
             # After a sleep the caches are cold: what can be looked up before is, and an event may be ready.
             watch = self._watch
-            wait, ready = signal.waiter(watch.record), watch.ready
+            ready = watch.ready
+            wait = signal.waiter() if ready is None else watch.take
             deadline = None if left < 0 else time.monotonic_ns() + left
             while True:
                 # What came before is told from what comes while it is waited for.
@@ -237,9 +243,9 @@ class Subscription(Generic[T]):
         watch = self._watch
         watch.prepare(patient=patient)
         if watch.ready is not None and watch.record.signals:
-            # It was taken, and a signal handler's exception came between that and its reader.
-            event, watch.ready = watch.ready, None
-            self.keep_event(event)
+            # It was taken, and a signal handler's exception came between that and its reader; none can come here.
+            self._kept += (watch.ready,)
+            watch.ready = None
         return signal
 
     def _is_awaited(self) -> bool:
@@ -266,10 +272,13 @@ class Subscription(Generic[T]):
             self._kept += (event,)
 
     def next_kept(self) -> T | None:
-        """Return what somebody else has taken and left, None if there is nothing."""
-        with _guard:
-            event, self._kept = self._kept[:1], self._kept[1:]
-        return event[0] if event else None
+        """Return what somebody else has taken and left, None if there is nothing; for who has entered."""
+        kept = self._kept
+        if not kept:
+            return None
+        # Nothing is called, so that neither another thread nor a signal handler comes between.
+        self._kept = kept[1:]
+        return kept[0]
 
     def poll(self) -> T | None:
         """Return the event that has come, or None; for who has entered. Raises ClosedError, GroupRemovedError."""
@@ -279,7 +288,7 @@ class Subscription(Generic[T]):
         if self._closed or signal is None:
             raise self._closed_error()
         watch, ready = self._watch, self._watch.ready
-        signals = signal.waiter(None if ready is None else watch.record)(0)
+        signals = (signal.waiter() if ready is None else watch.take)(0)
         if signals > 0 and ready is not None and not self._closed:
             watch.ready = None
             return ready

@@ -43,8 +43,10 @@ class Frozen:
                 given = self._given
                 if isinstance(given, tuple):
                     find, arguments = given
-                    given = find(*arguments)
-                    give(self, given)
+                    found = find(*arguments)
+                    if self._given is given:  # not so where a signal handler has looked meanwhile
+                        give(self, found)
+                    return self.look()
         return given
 
     if not TYPE_CHECKING:  # which would take any name then

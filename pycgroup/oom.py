@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from ._signals import EventFd
     from .happenings import Victim
     from .settings import Declaration, Holder
     from .victims import KernelLog
@@ -172,6 +173,7 @@ class CountedOom(OomWatch):
 class SignalledOom(OomWatch):
     """v1: each signal is an OOM of the group or of one above it, and `memory.oom_control` counts the kills."""
 
+    signal: EventFd
     __slots__ = ("_above", "_began", "_below", "_below_then", "_ooms", "_open")
 
     def __init__(self, group: str, owner: Holder) -> None:
@@ -191,7 +193,8 @@ class SignalledOom(OomWatch):
         super().start(text)
         if text != _FRESH:
             self._killed = _kills(OOM_CONTROL.decode(text))
-        self._below = self._kills_below()
+        if self.signal.is_above:
+            self._below = self._kills_below()
         self._above = self._logged
 
     def happened(self, signals: int, text: str | None) -> OomEvent:

@@ -7,7 +7,6 @@ import os
 from _weakref import ref
 from time import monotonic, time
 
-from . import _native
 from ._signals import PERHAPS
 from ._types import TYPE_CHECKING, T
 from .events import Watch
@@ -87,14 +86,15 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
     def prepare(self, *, patient: bool) -> None:  # noqa: ARG002  # its last event takes no waiting
         if self.ready is not None:
             return
-        super().prepare(patient=True)  # before another crossing comes
-        record = _native.new_record()
+        if (known := self.last()) is not None:
+            known.look()  # before another crossing comes
+        record, take = self.signal.recorder()
         event = ThresholdEvent.later(self._found, record)
         last = ref(event)
         # Nothing is called from here on, so that no signal handler's exception leaves half of it done.
         if self.record is not None:
             self._crossings += self.record.signals
-        self.record, self.last, self.ready = record, last, event
+        self.record, self.take, self.last, self.ready = record, take, last, event
 
     def happened(self, signals: int, _text: str | None) -> ThresholdEvent | None:
         self.prepare(patient=True)
@@ -104,10 +104,13 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
         return event
 
     def _found(self, record: Any) -> dict[str, Any]:
+        before = self._crossings
         usage = self._usage()
-        odd = (self._crossings + record.signals) % 2 == 1
+        odd = (before + record.signals) % 2 == 1
         if usage is not None and abs(usage - self._threshold) > self._near and not self.signal.pending():
-            self._above = (usage >= self._threshold) ^ odd
+            above = usage >= self._threshold
+            if before == self._crossings:  # not so where a signal handler has taken the next event meanwhile
+                self._above = above ^ odd
         known = {"group": self.group, "time": record.time, "threshold": self._threshold, "usage": usage}
         return known | {"above": self._above ^ odd, "crossings": record.signals}
 

@@ -10,48 +10,56 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 /* How long the kernel may take to signal a removal: it waits for all CPUs to take notice first, 16 ms as a rule, and
    wakes nobody who sleeps before that. */
-enum { LONGEST_PATH = 4096, BILLION = 1000000000, REMOVAL = BILLION / 4 };
+enum { LONGEST_LINE = 4096, BILLION = 1000000000, REMOVAL = BILLION / 4 };
 
-static int open_in(const char *prefix, const char *file, int flags)
+static int announce(int control, int event, int watched, const char *argument)
 {
-    char path[LONGEST_PATH];
+    char line[LONGEST_LINE];
+    int length = snprintf(line, sizeof line, "%d %d %s", event, watched, argument);
 
-    if (snprintf(path, sizeof path, "%s%s", prefix, file) >= (int)sizeof path) {
-        errno = ENAMETOOLONG;
+    if (length >= (int)sizeof line) {
+        errno = EINVAL;
         return -1;
     }
-    return open(path, flags | O_CLOEXEC);
+    return (int)write(control, line, (size_t)length);
 }
 
-/* Write-only, which is all that the owner of a delegated group may. */
-static int announce(const char *prefix, int event, int watched, const char *argument)
+/* A directory has a link from the one above it, one from itself, and one from each that is in it. */
+static int is_above_others(int group)
 {
-    char line[LONGEST_PATH];
-    int length = snprintf(line, sizeof line, "%d %d %s", event, watched, argument);
-    int control = open_in(prefix, "cgroup.event_control", O_WRONLY), number;
+    struct stat about;
 
-    if (control < 0)
-        return -1;
-    number = write(control, line, length < (int)sizeof line ? (size_t)length : sizeof line) < 0 ? errno : 0;
-    close(control);
-    errno = number;
-    return number ? -1 : 0;
+    return fstat(group, &about) != 0 || about.st_nlink > 2;
 }
 
-/* Return the eventfd and, in the upper half, the descriptor of the watched file; or a negative errno. */
-static long long pycgroup_register(const char *prefix, const char *file, const char *argument)
+/* Return the eventfd in bits 0 to 31, the descriptor of the watched file in bits 32 to 61, and in bit 62 whether there
+   may be groups below; or a negative errno. Three descriptors at a time are enough. */
+static long long pycgroup_register(const char *directory, const char *file, const char *argument)
 {
-    int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), watched = -1, number;
+    int group = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC), watched, control = -1, event = -1, number = 0;
+    long long is_above;
 
-    if (event >= 0 && (watched = open_in(prefix, file, O_RDONLY)) >= 0 &&
-        announce(prefix, event, watched, argument) == 0)
-        return (long long)watched << 32 | event;
-    number = errno;
+    if (group < 0)
+        return -errno;
+    is_above = is_above_others(group);
+    watched = openat(group, file, O_RDONLY | O_CLOEXEC);
+    /* Write-only, which is all that the owner of a delegated group may. */
+    if (watched < 0 || (control = openat(group, "cgroup.event_control", O_WRONLY | O_CLOEXEC)) < 0)
+        number = errno;
+    close(group);
+    if (!number && ((event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0 ||
+                    announce(control, event, watched, argument) < 0))
+        number = errno;
+    if (control >= 0)
+        close(control);
+    if (!number)
+        return is_above << 62 | (long long)watched << 32 | event;
     if (watched >= 0)
         close(watched);
     if (event >= 0)

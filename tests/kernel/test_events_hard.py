@@ -221,6 +221,18 @@ def test_the_kill_of_a_full_group_below_does_not_stand_for_its_own_without_the_l
 
 
 @v1
+@pytest.mark.usefixtures("no_log")
+def test_kills_below_before_the_subscription_are_none_of_its_own(
+    memory: MEMORY, siblings: tuple[str, str], hog: Hogs
+) -> None:
+    hog.be_killed(siblings[0])
+    with memory.oom_events() as events:
+        hog.be_killed(siblings[1])
+        assert next_kill(events).kills == 1
+        assert no_kill_is_left(events)
+
+
+@v1
 def test_each_kill_belongs_to_its_own_event(memory: MEMORY, siblings: tuple[str, str], hog: Hogs) -> None:
     """The first event is looked at when the next has come: the group above was full, and killed elsewhere."""
     below = Cgroup.MEMORY(f"{memory.group_name}/a")

@@ -146,7 +146,7 @@ def test_crossings_taken_for_who_was_interrupted_are_left_to_the_next(memory: ME
     with memory.threshold_events("2M") as events:
         assert events.wait(0) is None
         assert hog.take(memory.path, 8 * MIB) == 0
-        taken = events._signal.waiter(events._watch.record)(0)  # type: ignore[union-attr]  # and then Ctrl-C
+        taken = events._watch.take(0)  # and then Ctrl-C
         event, another = events.wait(PATIENCE), events.wait(0)
         assert event is not None
         assert event.crossings == taken
@@ -154,7 +154,47 @@ def test_crossings_taken_for_who_was_interrupted_are_left_to_the_next(memory: ME
 
 
 @v1
-@pytest.mark.parametrize("function", ["new_record", "later"])
+@pytest.mark.parametrize("function", ["enter", "prepare", "poll", "next_kept"])
+def test_nor_does_a_second_interrupt_lose_them(memory: MEMORY, hog: Hogs, function: str) -> None:
+    with memory.threshold_events("2M") as events:
+        assert events.wait(0) is None
+        assert hog.take(memory.path, 8 * MIB) == 0
+        taken = events._watch.take(0)
+        with pytest.raises(InterruptedError), interrupted(function, interrupt):
+            events.wait(PATIENCE)
+        event = events.wait(PATIENCE)
+        assert event is not None
+        assert event.crossings == taken
+
+
+@v1
+def test_a_signal_handler_takes_the_next_while_one_is_looked_at(memory: MEMORY) -> None:
+    taken: list[ThresholdEvent | None] = []
+    seen: list[tuple[int, bool, int | None]] = []
+    with memory.threshold_events("2M") as events:
+        with holding(memory.path, 8 * MIB) as task:
+            held(task)
+            first = events.wait(PATIENCE)
+            assert first is not None
+
+            def handler() -> None:
+                seen.append((first.crossings, first.above, first.usage))
+                let_go(task)
+                taken.append(events.wait(PATIENCE))
+
+            with interrupted("_usage", handler):
+                after = first.crossings, first.above, first.usage
+        (second,) = taken
+        assert second is not None
+        memory.delete()
+        assert seen == [after]
+        assert first.above is True
+        assert second.above is False
+    memory.create()
+
+
+@v1
+@pytest.mark.parametrize("function", ["recording", "later"])
 def test_an_interrupt_before_the_wait_loses_no_crossing(memory: MEMORY, hog: Hogs, function: str) -> None:
     with memory.threshold_events("2M") as events, memory.event("memory.usage_in_bytes", "2M") as same:
         total = signals = 0
@@ -175,11 +215,20 @@ def interrupt() -> None:
 
 
 @v1
-def test_a_close_in_the_middle_is_no_crossing(memory: MEMORY) -> None:
+@pytest.mark.parametrize("function", ["prepare", "poll"])
+def test_a_close_in_the_middle_is_no_crossing(memory: MEMORY, function: str) -> None:
     events = memory.threshold_events("2M")
     assert events.wait(0.001) is None
-    with pytest.raises(ClosedError), interrupted("waiter", events.close):
+    with pytest.raises(ClosedError), interrupted(function, events.close):
         events.wait(0)
+
+
+@v1
+@pytest.mark.parametrize("timeout", [0, PATIENCE])
+def test_a_close_in_the_middle_is_no_signal(memory: MEMORY, timeout: float) -> None:
+    events = memory.event("memory.usage_in_bytes", "2M")
+    with pytest.raises(ClosedError), interrupted("waiter", events.close):
+        events.wait(timeout)
 
 
 @v1
