@@ -350,6 +350,7 @@ def test_any_control_file(memory: MEMORY, hog: Hogs) -> None:
         ("memory.nothing", "", UnsupportedSettingError),
         ("../tasks", "", InvalidNameError),
         ("memory.usage_in_bytes", "1\n2", InvalidValueError),
+        ("memory.usage_in_bytes", "1" * 5000, InvalidValueError),
     ],
 )
 def test_registrations_that_are_refused(memory: MEMORY, file: str, argument: str, error: type[Exception]) -> None:
