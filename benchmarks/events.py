@@ -2,9 +2,9 @@
 """Events beside a C listener: ``python -m benchmarks.events [--rounds N]``.
 
 Latency is from the page that crosses the threshold, or that runs into the limit, to the event being in hand. One
-listener at a time, in a process of its own; they take turns of a few events. Before each event all rest for a moment,
-so that the listener sleeps as it does where events are rare: otherwise it is a matter of chance whether its processor
-does, which makes a difference of 15 us to anybody.
+listener at a time, in a process of its own; they take turns of a few events. The listener has a processor of its own,
+and before each event all rest, so that it sleeps as deeply as it does where events are rare: otherwise it is a matter
+of chance on which processor it wakes and whether that was asleep, which makes a difference of 50 us to anybody.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BARE = ("bare read", "bare selectors", "bare asyncio")
 TARGETS = {"wait": (1.5, 1.5), "for": (1.5, 1.5), "selectors": (2.0, 1.8), "asyncio": (2.8, 2.3)}
 REGISTRATION, RESIDENT = 1.4, 512
 A_TURN = 10
-REST = 2.0  # milliseconds
+REST = 20.0  # milliseconds
 THRESHOLD = 1 << 20
 COUNT = 4000
 
@@ -37,12 +37,14 @@ Latencies = dict[str, list[float]]
 
 
 @contextmanager
-def conversing(*command: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a program that says when it is ready."""
+def conversing(*command: str, on: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that says when it is ready, on a processor, by default where this one runs."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE.parent
     ) as process:
         try:
+            if on is not None:
+                os.sched_setaffinity(process.pid, {on})
             if answer(process) != "ready":
                 raise RuntimeError(f"{command} did not get ready")
             yield process
@@ -71,6 +73,10 @@ class Bench:
         self.group = group
         self.stamp = stamp
         self.rest = rest
+        here, *others = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {here})
+        #: The listener's processor; the same as all others' where there is only one.
+        self.its = others[0] if others else here
 
     def listener(self, style: str, *threshold: str) -> list[str]:
         """Return the command of a listener; "C" is the limit."""
@@ -86,7 +92,7 @@ class Bench:
         limit = str(THRESHOLD)
         taken = []
         with (
-            conversing(*self.listener(style, limit)) as listener,
+            conversing(*self.listener(style, limit), on=self.its) as listener,
             conversing(self.program, "drive", str(self.group), limit) as driver,
         ):
             for _ in range(A_TURN):
@@ -101,7 +107,7 @@ class Bench:
         """Return the latencies of a turn of OOM kills."""
         taken = []
         (self.group / "memory.limit_in_bytes").write_text("4M")
-        with conversing(*self.listener(style)) as listener:
+        with conversing(*self.listener(style), on=self.its) as listener:
             for _ in range(A_TURN):
                 with conversing(self.program, "die", str(self.group), self.stamp) as victim:
                     order(victim, self.rest)
