@@ -229,17 +229,16 @@ class Subscription(Generic[T]):
 
         Raises ClosedError, BusyError, GroupRemovedError.
         """
-        if self._closed or self._pid != _process:
+        while self._waiting is not None:
+            self._dismiss()
+        # Without the guard, which takes longer than all the rest where the caches are cold: nothing is called between
+        # the last look and the note of who waits, so that no other thread comes between.
+        signal = self._signal
+        if self._closed or signal is None or self._pid != _process:
             raise self._closed_error()
-        with _guard:
-            if self._is_awaited():
-                raise BusyError(f"somebody else waits for events of {self.group!r} already", group=self.group)
-            signal = self._signal
-            if self._closed or signal is None:
-                raise self._closed_error()
-            if self._removed and not self._kept:
-                raise self._removed_error()
-            self._waiting = who
+        if self._removed and not self._kept:
+            raise self._removed_error()
+        self._waiting = who
         watch = self._watch
         watch.prepare(patient=patient)
         if watch.ready is not None and watch.record.signals:
@@ -247,6 +246,17 @@ class Subscription(Generic[T]):
             self._kept += (watch.ready,)
             watch.ready = None
         return signal
+
+    def _dismiss(self) -> None:
+        """Have nobody wait any more. Raises BusyError where somebody does, and ClosedError."""
+        if self.closed:
+            raise self._closed_error()
+        with _guard:
+            who = self._waiting
+            if self._is_awaited():
+                raise BusyError(f"somebody else waits for events of {self.group!r} already", group=self.group)
+            if self._waiting is who:
+                self._waiting = None
 
     def _is_awaited(self) -> bool:
         """Return whether somebody waits, and not in a loop that was closed over him."""
