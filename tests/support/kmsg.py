@@ -1,12 +1,33 @@
 # SPDX-License-Identifier: MIT
-"""A kernel log that a test writes, a record at a time."""
+"""The kernel log as it is, and one that a test writes, a record at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pycgroup.victims import KernelLog
+
+
+@contextlib.contextmanager
+def logged_meanwhile() -> Iterator[Callable[[], str]]:
+    """Give what returns the records that the kernel has logged since."""
+    log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def read() -> str:
+        records = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                records.append(os.read(log, 8192))
+        return b"".join(records).decode(errors="replace")
+
+    try:
+        os.lseek(log, 0, os.SEEK_END)
+        yield read
+    finally:
+        os.close(log)
 
 
 def written_log(folder: Path) -> tuple[KernelLog, int]:
