@@ -87,8 +87,11 @@ class Removals:
             if not sleepers:
                 names.pop(name, None)
             if not names and self._sleepers.pop(parent, None) is not None:
-                # Answered with IN_IGNORED, as is the removal of the directory, which may have come first.
-                self._libc.inotify_rm_watch(self._descriptor, self._numbers.pop(parent, -1))
+                # Not left to the IN_IGNORED that answers it: the thread may be far behind. The removal of the directory
+                # may have come first.
+                number = self._numbers.pop(parent, -1)
+                self._parents.pop(number, None)
+                self._libc.inotify_rm_watch(self._descriptor, number)
 
     def _run(self) -> None:
         while data := os.read(self._descriptor, _CHUNK):
