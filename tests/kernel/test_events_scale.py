@@ -218,7 +218,8 @@ def cycles(name: str, count: int) -> None:
     """Open and close subscriptions; neither descriptors nor memory may stay."""
     files, size = map(int, processes.script(CYCLES, name, str(count)).split())
     assert files == 0
-    assert size < max(count * 4, 256 << 10)
+    # No object is as small as 16 bytes; malloc takes a quarter of a MiB more now and then.
+    assert size < max(count * 8, 256 << 10)
 
 
 @pytest.mark.slow
