@@ -231,8 +231,8 @@ class Subscription(Generic[T]):
         """
         while self._waiting is not None:
             self._dismiss()
-        # Without the guard, which takes longer than all the rest where the caches are cold: nothing is called between
-        # the last look and the note of who waits, so that no other thread comes between.
+        # Without the guard, which takes as long as two or three calls where the caches are cold: nothing is called
+        # between the last look and the note of who waits, so that no other thread comes between.
         signal = self._signal
         if self._closed or signal is None or self._pid != _process:
             raise self._closed_error()
