@@ -35,6 +35,7 @@ _KILLED = (
     b"Out of memory (oom_kill_allocating_task): Killed process ",
     b"Killed process ",
 )
+_TELLING = (_ANNOUNCED, _ALL_OF_IT, *_KILLED)
 
 
 class KernelLog:
@@ -135,7 +136,7 @@ class KernelLog:
                 self._note(_decoded(text))
 
     def _records(self) -> Iterator[tuple[bool, bytes]]:
-        """Yield whether it goes on with the one before, and the text, of each record of the kernel itself."""
+        """Yield the kernel's records that may tell of a kill: whether it goes on with the one before, and its text."""
         while True:
             try:
                 length = self._file.readinto(self._record)
@@ -143,6 +144,10 @@ class KernelLog:
                 continue  # the oldest records were overwritten before they were read
             if not length:
                 return
+            # Of the eighty lines or so that the kernel writes for a kill, two or three tell of it.
+            begin = self._record.find(b";", 0, length) + 1
+            if not self._announced and not self._record.startswith(_TELLING, begin, length):
+                continue
             head, _, text = bytes(self._record[:length]).partition(b";")
             priority, *_, flags = head.split(b",")
             if int(priority) < _FIRST_OF_OTHERS:
