@@ -84,8 +84,9 @@ int pycgroup_start(struct pycgroup_child *child, const char *into, const char *e
 int pycgroup_is_subreaper(void);
 
 long long pycgroup_register(const char *directory, const char *file, const char *argument);
-struct pycgroup_taken { long long signals; double time; };
-long long pycgroup_wait(int event, int watched, struct pycgroup_taken *taken, long long nanoseconds);
+struct pycgroup_listener { int event, watched; long long signals; double time; };
+long long pycgroup_wait(struct pycgroup_listener *listener, long long nanoseconds);
+long long pycgroup_take(long long listener);
 """
 
 #: C that stands alone, without libcgroup and without Python: of spawn.py, and of _signals.py.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""libcgroup: text and numbers in and out, every call checked; of cdata only recording() outlives its function.
+"""libcgroup: text and numbers in and out, every call checked; of cdata only a listener() outlives its function.
 
 Groups are not made with it, nor values set: base.py says why. This is the only importer of the compiled module
 `_libcgroup`, and imports it on first use.
@@ -161,18 +161,22 @@ def register(prefix: str, file: str, argument: str) -> tuple[int, int, bool]:
     return answer & 0x7FFFFFFF, answer >> 32 & 0x3FFFFFFF, answer >> 62 != 0
 
 
-def waiting(event: int, watched: int) -> Callable[[int], int]:
-    """Return what waits for an eventfd, so many nanoseconds, and returns how often it was signalled; see eventfd.c."""
-    loaded = _load()
-    wait: Callable[[int], int] = partial(loaded.lib.pycgroup_wait, event, watched, loaded.ffi.NULL)
+def listener(event: int, watched: int) -> Any:
+    """Return who listens to an eventfd: he notes what he takes, the sum of `signals` and their last `time`."""
+    return _load().ffi.new("struct pycgroup_listener *", (event, watched))
+
+
+def waiting(listener: Any) -> Callable[[int], int]:
+    """Return what waits, so many nanoseconds, and returns how often it was signalled; see eventfd.c."""
+    wait: Callable[[int], int] = partial(_load().lib.pycgroup_wait, listener)
     return wait
 
 
-def recording(event: int, watched: int) -> tuple[Any, Callable[[int], int]]:
-    """Return a record, and what waits as waiting() says and notes in it what it takes: `signals`, their last `time`."""
+def taking(listener: Any) -> Callable[[], int]:
+    """Return what does the same without waiting; the listener is to be kept as long as that."""
     loaded = _load()
-    record = loaded.ffi.new("struct pycgroup_taken *")
-    return record, partial(loaded.lib.pycgroup_wait, event, watched, record)
+    take: Callable[[], int] = partial(loaded.lib.pycgroup_take, int(loaded.ffi.cast("intptr_t", listener)))
+    return take
 
 
 class _CallError(Exception):

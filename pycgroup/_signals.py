@@ -101,12 +101,14 @@ class Signal:
 class EventFd(Signal):
     """v1: an eventfd registered in cgroup.event_control. The kernel adds one for each event, and one on removal."""
 
-    __slots__ = ("_descriptor", "_inode", "_waiter", "is_above")
+    __slots__ = ("_descriptor", "_inode", "_listener", "_waiter", "is_above")
 
     def __init__(self, prefix: str, file: str, argument: str) -> None:
         super().__init__(prefix, file)
         #: `is_above`: whether there were groups below by then, or may have been.
         self._descriptor, self.file, self.is_above = _native.register(prefix, file, argument)
+        self._listener: Any = None
+        self._waiter: Callable[[int], int] | None = None
         # To keep the file tells at once that the group is gone; but with thousands of groups descriptors are scarce,
         # and the registration does not need it any more.
         if self.file > _FEW and self.file > os.sysconf(_OPEN_MAX) // 2:
@@ -119,28 +121,30 @@ class EventFd(Signal):
 
     def waiter(self) -> Callable[[int], int]:
         # In C to the end; and kept, so that who has been woken need not take it down first.
-        self._waiter = _native.waiting(self._descriptor, self.file)
+        if self._waiter is None:
+            self._listener = _native.listener(self._descriptor, self.file)
+            self._waiter = _native.waiting(self._listener)
         return self._waiter
 
-    def recorder(self) -> tuple[Any, Callable[[int], int]]:
-        """Return a record, and what waits as waiter() does and, if it returns a number above 0, notes that in it."""
-        return _native.recording(self._descriptor, self.file)
+    def taker(self) -> tuple[Callable[[], int], Any]:
+        """Return what does the same without waiting, and who notes the signals taken, but for numbers below 0."""
+        return _native.taking(self._listener), self._listener
 
     def wake(self) -> None:
         os.eventfd_write(self._descriptor, 1)
 
-    def pending(self) -> bool:
-        """Return whether there is something to take."""
+    def pending(self, milliseconds: float = 0) -> bool:
+        """Return whether there is something to take, as soon as there is."""
         import select
 
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(milliseconds))
 
     def before_removal(self, signals: int, *, patient: bool) -> tuple[int, int]:
         # The kernel signals the removal as the last of all, some milliseconds later.
         if patient:
-            signals -= _native.waiting(self._descriptor, -1)(_REMOVAL)
+            signals -= _native.waiting(_native.listener(self._descriptor, -1))(_REMOVAL)
         return max(0, signals - 1), signals - 1 if patient else signals
 
     def text(self) -> str:

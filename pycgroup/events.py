@@ -18,12 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, NoReturn, Protocol, Self
 
     from ._aio import Feed
-    from ._signals import Signal
-
-    class Happening(Protocol):
-        """An event."""
-
-        def look(self) -> object: ...
+    from ._signals import EventFd, Signal
 
     class Keeper(Protocol):
         """Who has the descriptor in an epoll: it must let go before that is closed."""
@@ -52,10 +47,32 @@ def _in_child() -> None:
 os.register_at_fork(after_in_child=_in_child)
 
 
+class Ahead(Generic[T]):
+    """The next event, made before it comes, so that it is with its reader as soon as can be."""
+
+    __slots__ = ("before", "event", "listener", "take", "told", "wait")
+
+    def __init__(self, signal: EventFd) -> None:
+        #: It; None once it is delivered, until prepare() has another one.
+        self.event: T | None = None
+        #: What waits for it, and what does not wait, and who notes there how many signals were taken and when.
+        self.wait = signal.waiter()
+        self.take, self.listener = signal.taker()
+        #: How many of the signals have been told, and how many had been before the last event.
+        self.told = self.before = 0
+
+    def deliver(self, signals: int) -> T | None:
+        """Return it, for which so many signals were taken."""
+        # Nothing is called, so that no signal handler's exception comes between.
+        event, self.event = self.event, None
+        self.before, self.told = self.told, self.told + signals
+        return event
+
+
 class Watch(Generic[T]):
     """What a signal means: the part of a subscription that differs from kind to kind."""
 
-    __slots__ = ("group", "is_closed", "last", "ready", "record", "signal", "take")
+    __slots__ = ("ahead", "group", "is_closed", "signal")
     #: What its events are.
     delivers: ClassVar[type] = object
     signal: Signal
@@ -63,13 +80,8 @@ class Watch(Generic[T]):
     def __init__(self, group: str) -> None:
         #: The group's name, for events and messages.
         self.group = group
-        #: Gives the event that was made last and may not be complete yet, as long as somebody has it.
-        self.last: Callable[[], Happening | None] = _nothing
-        #: The next event, for the kinds that make it before it comes, so that it is with its reader as soon as can be;
-        #: then what waits for it, which is used as Signal.waiter(), and the record in which that notes its signals.
-        self.ready: T | None = None
-        self.take: Callable[[int], int] = _not_ready
-        self.record: Any = None
+        #: For the kinds that make their events before they come, once prepare() has been called.
+        self.ahead: Ahead[T] | None = None
         #: Whether the signal's descriptors are closed, or another process's: they may be other files' by now.
         self.is_closed = False
 
@@ -77,10 +89,7 @@ class Watch(Generic[T]):
         """Note what the watched file held when the watch began."""
 
     def prepare(self, *, patient: bool) -> None:
-        """Do what can be done before the next event comes: complete the last one, if the kernel may be waited for."""
-        last = self.last()
-        if patient and last is not None:
-            last.look()
+        """Do what can be done before the next event comes; `patient` if it is to be waited for."""
 
     def happened(self, signals: int, text: str | None) -> T | None:
         """Return the event that so many signals stand for, None where they mean nothing.
@@ -113,6 +122,13 @@ class Watch(Generic[T]):
         """Return what had happened before the group went away, of which so many signals told, as far as is known."""
         return None
 
+    def bide(self, nanoseconds: int) -> int:
+        """Complete the last event as soon as the kernel allows, unless the next one comes or so many are over before.
+
+        Return how many nanoseconds are left; below 0 there is no limit.
+        """
+        return nanoseconds
+
     def is_settling(self) -> bool:
         """Return whether settle() has something to wait for."""
         return False
@@ -122,17 +138,6 @@ class Watch(Generic[T]):
 
     def finish(self) -> None:
         """Complete what was delivered, as long as the group can be asked: the descriptors are closed next."""
-        last = self.last()
-        if last is not None:
-            last.look()
-
-
-def _nothing() -> None:
-    """Return None, as a reference does to what is no more."""
-
-
-def _not_ready(_nanoseconds: int) -> int:
-    raise AssertionError("nothing is ready")
 
 
 class Subscription(Generic[T]):
@@ -180,6 +185,13 @@ class Subscription(Generic[T]):
         Who takes events only now and then may miss what came right before a removal on v1, where the signals alone
         tell of it (thresholds, pressure): one signal more stands for the removal. Raises ClosedError.
         """
+        me: list[None] = []
+        try:
+            self.enter(me)  # which makes the first event ready
+        except (BusyError, GroupRemovedError):
+            pass  # as somebody else has, or there will not be any
+        finally:
+            self.leave(me)
         signal = self._signal
         if self.closed or signal is None:
             raise self._closed_error()
@@ -192,24 +204,22 @@ class Subscription(Generic[T]):
         InvalidValueError.
         """
         left = 0 if timeout == 0 else _waiting.nanoseconds(timeout)
-        me = object()
+        me: list[None] = []  # whatever nobody else has, and cheaper than object()
         try:
             signal = self.enter(me, patient=left != 0)
             if left == 0 or self._kept:
                 return self.poll()
             # After a sleep the caches are cold: what can be looked up before is, and an event may be ready.
-            watch = self._watch
-            ready = watch.ready
-            wait = signal.waiter() if ready is None else watch.take
+            ahead = self._watch.ahead
+            wait = signal.waiter() if ahead is None else ahead.wait
             deadline = None if left < 0 else time.monotonic_ns() + left
             while True:
                 # What came before is told from what comes while it is waited for.
                 signals, slept = wait(0), False
                 if not signals:
-                    signals, slept = wait(left), True
-                if signals > 0 and ready is not None and not self._closed:
-                    watch.ready = None
-                    return ready
+                    signals, slept = wait(self._watch.bide(left)), True
+                if signals > 0 and ahead is not None and not self._closed:
+                    return ahead.deliver(signals)
                 event = self._meaning(signals, patient=True, slept=slept) if signals else None
                 if event is not None:
                     return event
@@ -239,12 +249,13 @@ class Subscription(Generic[T]):
         if self._removed and not self._kept:
             raise self._removed_error()
         self._waiting = who
-        watch = self._watch
-        watch.prepare(patient=patient)
-        if watch.ready is not None and watch.record.signals:
+        ahead = self._watch.ahead
+        if ahead is None or ahead.event is None:
+            self._watch.prepare(patient=patient)
+        elif (signals := ahead.listener.signals) != ahead.told:
             # It was taken, and a signal handler's exception came between that and its reader; none can come here.
-            self._kept += (watch.ready,)
-            watch.ready = None
+            self._kept += (ahead.event,)
+            ahead.event, ahead.before, ahead.told = None, ahead.told, signals
         return signal
 
     def _dismiss(self) -> None:
@@ -297,11 +308,10 @@ class Subscription(Generic[T]):
         signal = self._signal
         if self._closed or signal is None:
             raise self._closed_error()
-        watch, ready = self._watch, self._watch.ready
-        signals = (signal.waiter() if ready is None else watch.take)(0)
-        if signals > 0 and ready is not None and not self._closed:
-            watch.ready = None
-            return ready
+        ahead = self._watch.ahead
+        signals = signal.waiter()(0) if ahead is None else ahead.take()
+        if signals > 0 and ahead is not None and not self._closed:
+            return ahead.deliver(signals)
         return self._meaning(signals, patient=False, slept=False) if signals else None
 
     def _meaning(self, signals: int, *, patient: bool, slept: bool) -> T | None:
@@ -366,7 +376,8 @@ class Subscription(Generic[T]):
             return
         with _guard:
             signal, self._signal = self._signal, None
-        self._watch.ready = None  # it will not come any more
+        if (ahead := self._watch.ahead) is not None:
+            ahead.event = None  # it will not come any more
         if signal is None:
             return
         try:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Frozen:
     """Attributes that are given once, by keyword; equal where they all are."""
 
-    __slots__ = ("__weakref__", "_given")
+    __slots__ = ("_given",)
     FIELDS: ClassVar[tuple[str, ...]] = ()
-    _given: dict[str, Any] | tuple[Any, ...]
+    _given: dict[str, Any] | Callable[[], dict[str, Any]]
 
     def __init_subclass__(cls) -> None:
         cls.FIELDS = (*cls.FIELDS, *(name for name in cls.__annotations__ if name[0] != "_"))
@@ -29,21 +29,20 @@ class Frozen:
         give(self, values)
 
     @classmethod
-    def later(cls, find: Callable[..., dict[str, Any]], *arguments: Any) -> Self:
+    def later(cls, find: Callable[[], dict[str, Any]]) -> Self:
         """Return one whose attributes are found, by calling a function, when the first of them is asked for."""
         self = cls.__new__(cls)
-        give(self, (find, arguments))
+        give(self, find)
         return self
 
     def look(self) -> dict[str, Any]:
         """Return the attributes, which from now on stay as they are."""
         given = self._given
-        if isinstance(given, tuple):
+        if not isinstance(given, dict):
             with looking:
                 given = self._given
-                if isinstance(given, tuple):
-                    find, arguments = given
-                    found = find(*arguments)
+                if not isinstance(given, dict):
+                    found = given()
                     if self._given is given:  # not so where a signal handler has looked meanwhile
                         give(self, found)
                     return self.look()
@@ -194,7 +193,7 @@ class OomEvent(Event):
     kernel counts as an OOM without a kill adds to `ooms` of the next (counter_events tells of each).
     """
 
-    __slots__ = ("_complete", "_outcome")
+    __slots__ = ("__weakref__", "_complete", "_outcome")
     ooms: int
     under_oom: bool
     oom_kill_disable: bool
@@ -227,8 +226,8 @@ class OomEvent(Event):
         return self._completed()[2]
 
     @classmethod
-    def later(cls, find: Callable[..., dict[str, Any]], *arguments: Any) -> Self:
-        self = super().later(find, *arguments)
+    def later(cls, find: Callable[[], dict[str, Any]]) -> Self:
+        self = super().later(find)
         self.settle(*_OUTCOME.values())
         return self
 

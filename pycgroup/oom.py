@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from _functools import partial  # type: ignore[import-not-found]  # `functools` itself loads collections
 from _weakref import ref
 from errno import ENODEV, ENOENT
 
@@ -46,12 +47,14 @@ _NO_GROUPS: Mapping[int, int] = {}
 class OomWatch(Watch[OomEvent]):
     """What both versions have in common: the figures of an event, and whom the kernel killed."""
 
-    __slots__ = ("_killed", "_late", "_logged", "_owner", "_unnamed")
+    __slots__ = ("_killed", "_last", "_late", "_logged", "_owner", "_unnamed")
     delivers = OomEvent
 
     def __init__(self, group: str, owner: Holder) -> None:
         super().__init__(group)
         self._owner = owner
+        #: Gives the event that was made last and may not be complete yet, as long as somebody has it.
+        self._last: Callable[[], OomEvent | None] = _nothing
         #: Kills that have been told, how far the kernel log was read, and how many of them it did not have by then.
         self._killed = self._logged = self._late = 0
         #: Closed events whose victims are still to be looked up, with their kills and the most victims that they have:
@@ -61,10 +64,19 @@ class OomWatch(Watch[OomEvent]):
     def start(self, _text: str) -> None:
         self._logged = position()
 
+    def prepare(self, *, patient: bool) -> None:
+        if patient:
+            self._look()
+
+    def _look(self) -> None:
+        last = self._last()
+        if last is not None:
+            last.look()
+
     def _event(self, ooms: int, control: OomControl | None) -> OomEvent:
         """Return an event whose figures are read when it is first looked at."""
-        event = OomEvent.later(self._found, ooms, time.time(), control)
-        self.last = ref(event)
+        event = OomEvent.later(partial(self._found, ooms, time.time(), control))
+        self._last = ref(event)
         return event
 
     def _found(self, ooms: int, at: float, control: OomControl | None) -> dict[str, Any]:
@@ -93,12 +105,12 @@ class OomWatch(Watch[OomEvent]):
         except OSError:
             return None
 
-    def _closed(self, event: Callable[[], OomEvent | None], kills: int, most: int, *, name: bool) -> None:
-        """Note how many were killed, and look up who they were: now, or when somebody asks."""
+    def _closed(self, event: Callable[[], OomEvent | None], kills: int, most: int) -> None:
+        """Note how many were killed; who they were is looked up when somebody asks."""
         self._unnamed += ((event, kills, most),)
         if (known := event()) is not None:
             known.complete_by(self._name)
-        if name or len(self._unnamed) > _MOST_UNNAMED:
+        if len(self._unnamed) > _MOST_UNNAMED:
             self._name()
 
     def _name(self) -> None:
@@ -134,7 +146,7 @@ class OomWatch(Watch[OomEvent]):
 
     def finish(self) -> None:
         with looking:
-            super().finish()
+            self._look()
             self._name()
 
 
@@ -160,7 +172,7 @@ class CountedOom(OomWatch):
                 return None  # another counter
             event = self._event(control["oom"] - self._ooms, control)
             self._killed, self._ooms = _kills(control), control["oom"]
-            self._closed(ref(event), kills, kills, name=False)
+            self._closed(ref(event), kills, kills)
             return event
 
     def outlived(self, _least: int, _most: int) -> OomEvent | None:
@@ -211,19 +223,38 @@ class SignalledOom(OomWatch):
 
     def _complete(self, opened: Callable[[], OomEvent | None]) -> None:
         """Wait until the kernel has counted what it killed, close the event, and have its victims looked up."""
-        deadline, pause = self._began + _PATIENCE, _FIRST_PAUSE
-        while self._open is opened:
-            is_late = time.monotonic() > deadline
-            with looking:
-                if self._open is not opened:
-                    break
-                # The kernel counts a kill before it logs it.
-                (heard, is_all), control = self._heard(), self._control()
-                if control is None or is_late or self._is_explained(control, heard, is_all=is_all):
-                    return self._close(opened, control, is_late=is_late)
+        pause = _FIRST_PAUSE
+        while not self._is_over(opened):
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        return self._name()
+        self._name()
+
+    def _is_over(self, opened: Callable[[], OomEvent | None], *, next_may_come: bool = False) -> bool:
+        """Close an event, if the kernel has counted what it killed, or will not; return whether it is closed."""
+        is_late = time.monotonic() > self._began + _PATIENCE
+        with looking:
+            if self._open is not opened:
+                return True
+            # The kernel counts a kill before it logs it.
+            (heard, is_all), control = self._heard(), self._control()
+            if control is not None and not is_late and not self._is_explained(control, heard, is_all=is_all):
+                return False
+            # Whose signal has come after that is not in these counters, but where it came before nobody can tell.
+            if next_may_come and self.signal.pending():
+                return False
+            self._close(opened, control, is_late=is_late)
+            return True
+
+    def bide(self, nanoseconds: int) -> int:
+        opened, pause, begin = self._open, _FIRST_PAUSE, time.monotonic_ns()
+        left = nanoseconds
+        while opened is not None and left and not self._is_over(opened, next_may_come=True):
+            if self.signal.pending(pause * 1000 if left < 0 else min(pause * 1000, left / 1e6)):
+                break
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            if left > 0:
+                left = max(0, begin + nanoseconds - time.monotonic_ns())
+        return left
 
     def _is_explained(self, control: OomControl, heard: list[tuple[int, bool]], *, is_all: bool) -> bool:
         """Return whether it is known what became of the OOMs: kills here, or elsewhere below the full group."""
@@ -276,7 +307,7 @@ class SignalledOom(OomWatch):
             # The log may be ahead of the counters: what it has beyond them is left to the next event. But what they
             # do not have after so long a time they never will, as the group below that it was in is gone.
             most = max(kills, most) if is_late else kills
-        self._closed(event, kills, most, name=not next_came)
+        self._closed(event, kills, most)
         self._above = its[-1][0] if others else position()
 
     def is_told_by_signals(self, *, slept: bool) -> bool:
@@ -287,6 +318,7 @@ class SignalledOom(OomWatch):
         with looking:
             if self._open is not None:
                 self._close(self._open, None)
+            self._name()
             victims = () if self._is_replaced() else self._victims(0, most, heard=True)
             ooms = max(least, min(len(victims), most))
             return self._last_event(ooms, victims) if ooms else None
@@ -303,6 +335,10 @@ class SignalledOom(OomWatch):
             if self._open is not None:
                 self._close(self._open, self._control())
             super().finish()
+
+
+def _nothing() -> None:
+    """Return None, as a reference does to what is no more."""
 
 
 def _decoded(text: str | None) -> OomControl | None:

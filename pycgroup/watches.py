@@ -4,24 +4,27 @@
 from __future__ import annotations
 
 import os
-from _weakref import ref
+from sys import getrefcount
 from time import monotonic, time
 
+from ._locks import looking
 from ._signals import PERHAPS
 from ._types import TYPE_CHECKING, T
-from .events import Watch
-from .happenings import ControlEvent, CounterEvent, PopulatedEvent, PressureEvent, StallEvent, ThresholdEvent
+from .events import Ahead, Watch
+from .happenings import ControlEvent, CounterEvent, PopulatedEvent, PressureEvent, StallEvent, ThresholdEvent, give
 from .stats import MEMORY_EVENTS, PRESSURE, FrozenMap, MemoryEvents
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from typing import Any, Literal
 
     from ._signals import EventFd
 
-
 # Each CPU looks at the thresholds once in so many pages that it charges or frees, here in bytes.
 _UNSEEN = 128 * os.sysconf("SC_PAGE_SIZE")
+# What getrefcount says of an attribute that nobody else has: it is held by its object, and as the argument.
+_NOBODYS = 2
+_NO_EVENT = ThresholdEvent()
 
 
 class SignalWatch(Watch[T]):
@@ -69,56 +72,72 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
     """
 
     signal: EventFd
-    __slots__ = ("_above", "_crossings", "_near", "_threshold")
+    __slots__ = ("_above", "_find", "_last", "_near", "_other", "_threshold")
     delivers = ThresholdEvent
 
     def __init__(self, group: str, threshold: int) -> None:
         super().__init__(group)
         self._threshold = threshold
         self._near = min(threshold // 4, _UNSEEN * (os.cpu_count() or 1))
-        #: On which side usage was in the beginning, and how often it had crossed before the last event.
+        #: On which side usage was in the beginning.
         self._above = False
-        self._crossings = 0
+        #: The event that was made last, and the one before it.
+        self._last = self._other = _NO_EVENT
+        #: What an event is given that is not looked at yet; one for all, and not before there are any.
+        self._find: Callable[[], dict[str, Any]] = dict
 
     def start(self, text: str) -> None:
         self._above = int(text) >= self._threshold
 
     def prepare(self, *, patient: bool) -> None:  # noqa: ARG002  # its last event takes no waiting
-        if self.ready is not None:
-            return
-        if (known := self.last()) is not None:
-            known.look()  # before another crossing comes
-        record, take = self.signal.recorder()
-        event = ThresholdEvent.later(self._found, record)
-        last = ref(event)
-        # Nothing is called from here on, so that no signal handler's exception leaves half of it done.
-        if self.record is not None:
-            self._crossings += self.record.signals
-        self.record, self.take, self.last, self.ready = record, take, last, event
+        ahead = self.ahead or self._begin()
+        # An event that nobody has any more is used again, as zip() does with its tuple: a new one takes as long as all
+        # the rest where the caches are cold.
+        if getrefcount(self._last) > _NOBODYS:
+            self._last.look()  # before another crossing comes
+            self._last, self._other = self._other, self._last
+            if getrefcount(self._last) > _NOBODYS:
+                self._last = ThresholdEvent()
+        if self._last._given is not self._find:  # noqa: SLF001  # a method for it would be another page of memory
+            give(self._last, self._find)
+        ahead.event = self._last
+
+    def _begin(self) -> Ahead[ThresholdEvent]:
+        self.ahead, self._find = Ahead(self.signal), self._found
+        return self.ahead
 
     def happened(self, signals: int, _text: str | None) -> ThresholdEvent | None:
-        self.prepare(patient=True)
-        self.record.signals += signals
-        self.record.time = time()
-        event, self.ready = self.ready, None
-        return event
+        ahead = self.ahead or self._begin()
+        if ahead.event is None:
+            self.prepare(patient=True)
+        ahead.listener.time = time()
+        ahead.listener.signals += signals
+        return ahead.deliver(signals)
 
-    def _found(self, record: Any) -> dict[str, Any]:
-        before = self._crossings
+    def _found(self) -> dict[str, Any]:
+        ahead = self.ahead or self._begin()
+        crossings, before, at = ahead.told, ahead.before, ahead.listener.time
         usage = self._usage()
-        odd = (before + record.signals) % 2 == 1
+        odd = crossings % 2 == 1
         if usage is not None and abs(usage - self._threshold) > self._near and not self.signal.pending():
             above = usage >= self._threshold
-            if before == self._crossings:  # not so where a signal handler has taken the next event meanwhile
+            if crossings == ahead.told:  # not so where a signal handler has taken the next event meanwhile
                 self._above = above ^ odd
-        known = {"group": self.group, "time": record.time, "threshold": self._threshold, "usage": usage}
-        return known | {"above": self._above ^ odd, "crossings": record.signals}
+        known = {"group": self.group, "time": at, "threshold": self._threshold, "usage": usage}
+        return known | {"above": self._above ^ odd, "crossings": crossings - before}
 
     def _usage(self) -> int | None:
         try:
             return None if self.is_closed else int(self.signal.text())
         except OSError:
             return None  # the group is gone by now
+
+    def finish(self) -> None:
+        with looking:
+            if getrefcount(self._last) > _NOBODYS:
+                self._last.look()
+            # They have it, as it has them and its own method.
+            self._last, self._other, self._find = _NO_EVENT, _NO_EVENT, dict
 
 
 class PressureWatch(SignalWatch[PressureEvent]):

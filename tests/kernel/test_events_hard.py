@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
 
@@ -33,6 +33,7 @@ from pycgroup import (
     UnavailableError,
     _locks,
     _removals,
+    oom,
     victims,
 )
 from pycgroup import observer as observer_module
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
     from pycgroup.events import Subscription
     from pycgroup.happenings import OomEvent
+    from pycgroup.oom import SignalledOom
 
 pytestmark = needs("memory")
 Unique = Callable[..., str]
@@ -256,6 +258,38 @@ def test_each_kill_belongs_to_its_own_event(memory: MEMORY, siblings: tuple[str,
         assert first is not None
         assert first.kills == 1
         assert no_kill_is_left(events)
+
+
+@v1
+def test_an_event_is_completed_while_the_next_one_is_waited_for(memory: MEMORY, hog: Hogs) -> None:
+    with memory.oom_events() as events, ThreadPoolExecutor(1) as thread:
+        hog.be_killed(memory.path)
+        first = events.wait(PATIENCE)
+        waiter = thread.submit(next_kill, events)
+        while cast("SignalledOom", events._watch)._open is not None:
+            select.select([], [], [], 0.001)
+        hog.be_killed(memory.path)
+        assert waiter.result(PATIENCE).kills == 1
+        assert first is not None
+        assert first.kills == 1
+
+
+@v1
+@pytest.mark.usefixtures("no_log")
+def test_an_event_that_cannot_be_completed_keeps_nobody_waiting(
+    memory: MEMORY, siblings: tuple[str, str], hog: Hogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Cgroup.MEMORY(f"{memory.group_name}/a").oom_events() as here, monkeypatch.context() as meanwhile:
+        meanwhile.setattr(oom, "_PATIENCE", 60 * PATIENCE)
+        hog.be_killed(siblings[1])  # without the log nobody here can know
+        assert here.wait(PATIENCE) is not None
+        assert here.wait(0.001) is None
+        assert cast("SignalledOom", here._watch)._open is not None
+        with ThreadPoolExecutor(1) as thread:
+            waiter = thread.submit(here.wait, PATIENCE)
+            until_waiting(here)
+            hog.be_killed(siblings[1])
+            assert waiter.result(PATIENCE) is not None
 
 
 @needs("kernel-log")

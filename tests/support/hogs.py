@@ -129,7 +129,7 @@ def bound(memory: Any, size: str) -> None:
 
 def until_waiting(events: Subscription[Any]) -> None:
     """Return when somebody waits for the events."""
-    while not events._waiting:
+    while events._waiting is None:
         select.select([], [], [], 0.001)
 
 
