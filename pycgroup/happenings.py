@@ -187,10 +187,11 @@ class OomEvent(Event):
                        counters or under_oom bear it out) or "named" (each victim is known)
 
     The event is delivered at once. What it says is read when it is first looked at, or else before the next one is
-    waited for. The last three take longer on v1, where the kernel signals some milliseconds before it kills: they are
-    completed when one of them is first asked for, which waits for the kernel's counter for up to a quarter of a second,
-    when the next event comes, or when the subscription is closed. On v2 the event is that a kill was counted; what the
-    kernel counts as an OOM without a kill adds to `ooms` of the next (counter_events tells of each).
+    waited for. The last three take longer on v1, where the kernel signals some milliseconds before it kills: they
+    are completed when one of them is first asked for, which waits for the kernel's counter for up to a quarter of a
+    second, while wait() waits for the next event, when that comes, or when the subscription is closed. On v2 the
+    event is that a kill was counted; what the kernel counts as an OOM without a kill adds to `ooms` of the next
+    (counter_events tells of each).
     """
 
     __slots__ = ("__weakref__", "_complete", "_outcome")

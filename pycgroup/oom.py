@@ -2,8 +2,8 @@
 """What an OOM signal means: how many were killed, who, and what the group was using.
 
 On v1 the kernel signals an OOM, then picks and kills a process, and only then counts the kill: some milliseconds lie
-between. Hence an event is delivered open, and closed when it is asked, when the next one comes, or at the end. On v2 it
-is the count of the kills that tells, so that each event is whole when it comes.
+between. Hence an event is delivered open, and closed when it is asked, while the next one is waited for or when that
+comes, or at the end. On v2 it is the count of the kills that tells, so that each event is whole when it comes.
 """
 
 from __future__ import annotations
