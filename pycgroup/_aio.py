@@ -52,7 +52,8 @@ class Feed(Generic[T]):
                 self._future = future
                 if (kept := self._subscription.next_kept()) is not None:
                     return kept
-                self._listen()
+                if self._listen() and (event := self._subscription.poll()) is not None:
+                    return event
                 return await future
             finally:
                 if self._future is future:
@@ -66,10 +67,13 @@ class Feed(Generic[T]):
         except (GroupRemovedError, ClosedError):
             raise StopAsyncIteration from None
 
-    def _listen(self) -> None:
-        if self._descriptor < 0:
-            self._descriptor = self._subscription.fileno()
-            self.loop.add_reader(self._descriptor, self._ready)
+    def _listen(self) -> bool:
+        """Have the loop call when something comes; return whether something may have come before it could do so."""
+        if self._descriptor >= 0:
+            return False
+        self._descriptor = self._subscription.fileno()
+        self.loop.add_reader(self._descriptor, self._ready)
+        return True
 
     def _ready(self) -> None:
         """Take what was signalled, at once: the loop would call again before the awaiting task runs."""

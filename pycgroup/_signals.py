@@ -31,8 +31,6 @@ _FEW = 256
 _BILLION = 1_000_000_000
 # How long the kernel may take to signal a removal, in nanoseconds; eventfd.c says why.
 _REMOVAL = _BILLION // 4
-#: So many signals say that something may have happened, where the kernel cannot be asked any more.
-PERHAPS = 1 << 32
 
 
 class Signal:
@@ -242,31 +240,41 @@ class Changes(Signal):
             super().close()
 
 
-class Stall(Changes):
+class Trigger(Changes):
     """A pressure trigger, on whichever version has the file: `some 150000 2000000`, in microseconds."""
 
-    __slots__ = ("_is_shared", "_perhaps")
+    __slots__ = ()
     _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
 
     def __init__(self, prefix: str, file: str, trigger: str) -> None:
         # The kernel takes the last byte for the NUL that ends it, whatever it is.
         super().__init__(prefix, file, trigger.encode() + b"\0")
-        self._is_shared = self._perhaps = False
+
+
+class Stall(Trigger):
+    """Two triggers of a kind, which strike together.
+
+    The kernel forgets that a trigger has struck when it is polled, be it from outside through the epoll descriptor; and
+    the file does not tell, as it weighs what each processor has seen otherwise. Hence one for those who poll from
+    outside, and one for those who take what they have heard of.
+    """
+
+    __slots__ = ("_outside",)
+
+    def __init__(self, prefix: str, file: str, trigger: str) -> None:
+        self._outside = Trigger(prefix, file, trigger)
+        super().__init__(prefix, file, trigger)  # where that fails, it closes both
 
     def fileno(self) -> int:
-        self._is_shared = True
-        return super().fileno()
+        return self._outside.fileno()
 
-    def waiter(self) -> Callable[[int], int]:
-        # The kernel forgets a trigger when it is polled, be it from outside through the epoll descriptor.
-        self._perhaps = self._is_shared
-        return super().waiter()
+    def wake(self) -> None:
+        self._outside.wake()
+        super().wake()
 
-    def _wait(self, nanoseconds: int) -> int:
-        if not self._perhaps:
-            return super()._wait(nanoseconds)
-        self._perhaps = False
-        return super()._wait(0) or -PERHAPS
+    def close(self) -> None:
+        self._outside.close()
+        super().close()
 
 
 def _gone() -> OSError:

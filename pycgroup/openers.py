@@ -219,7 +219,7 @@ def stalls(file: str, nearest: str) -> StallEvents:
             message = f"{group._label()}.stall_events: cgroup v1 has no {file}, and no v2 group of that name has one"
             makes = f", or mkdir {directory} for the processes that are to be in it" if directory else ""
             raise UnsupportedSettingError(f"{message}; the nearest: {nearest}{makes}", setting=file)
-        watch = StallWatch(group._path, kind, stall, within)
+        watch = StallWatch(group._path, kind)
         try:
             signal = Stall(f"{directory}/", file, trigger)
         except OSError as cause:

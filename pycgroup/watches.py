@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import os
 from sys import getrefcount
-from time import monotonic, time
+from time import time
 
 from ._locks import looking
-from ._signals import PERHAPS
 from ._types import TYPE_CHECKING, T
 from .events import Ahead, Watch
 from .happenings import ControlEvent, CounterEvent, PopulatedEvent, PressureEvent, StallEvent, ThresholdEvent, give
@@ -158,31 +157,22 @@ class PressureWatch(SignalWatch[PressureEvent]):
 class StallWatch(Watch[StallEvent]):
     """A pressure trigger; the file itself says how long tasks have waited in all."""
 
-    __slots__ = ("_kind", "_looked", "_seen", "_stall", "_total", "_window")
+    __slots__ = ("_kind", "_total")
     delivers = StallEvent
 
-    def __init__(self, group: str, kind: Literal["some", "full"], stall: int, window: int) -> None:
+    def __init__(self, group: str, kind: Literal["some", "full"]) -> None:
         super().__init__(group)
         self._kind = kind
-        self._stall = stall
-        self._window = window / 1_000_000
-        #: The time waited for in all, in microseconds: at the last event, and when it was last looked at in a window.
-        self._total = self._seen = 0
-        self._looked = monotonic()
+        #: The time waited for in all, in microseconds, at the last event.
+        self._total = 0
 
     def start(self, text: str) -> None:
-        self._total = self._seen = int(PRESSURE.decode(text)[self._kind]["total"])
+        self._total = int(PRESSURE.decode(text)[self._kind]["total"])
 
-    def happened(self, signals: int, text: str | None) -> StallEvent | None:
+    def happened(self, _signals: int, text: str | None) -> StallEvent:
         pressure = PRESSURE.decode(self.now(text))
         total = int(pressure[self._kind]["total"])
-        now = monotonic()
-        if signals == PERHAPS and total - self._seen < self._stall:
-            if now - self._looked > self._window:
-                self._seen, self._looked = total, now  # what was waited for before is another window's
-            return None
         stalled, self._total = total - self._total, total
-        self._seen, self._looked = total, now
         return StallEvent(group=self.group, time=time(), kind=self._kind, stalled=stalled, pressure=pressure)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pydoc
@@ -508,6 +509,17 @@ while True:
     pass
 """
 STALL = "10ms"
+# Alone on another first, for which the file counts what is waited for later for less than the trigger does.
+ELSEWHERE = """
+import os, time
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+print("elsewhere", flush=True)
+while time.process_time() < 1.9:
+    pass
+os.sched_setaffinity(0, {min(os.sched_getaffinity(os.getppid()))})
+while True:
+    pass
+"""
 
 
 @needs("cgroup-v2")
@@ -538,6 +550,44 @@ def test_stalls(unique: Unique, kind: str, wait: str) -> None:
         assert event.kind == kind
         assert event.stalled > 0
         assert event.pressure[kind]["total"] >= event.stalled
+
+
+def struck(group: UNIFIED) -> None:
+    """Have tasks wait until a trigger of the test's own has struck, and no longer."""
+    file = os.open(f"{group.path}/cpu.pressure", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        os.write(file, b"some 10000 2000000\0")
+        with processes.python(ELSEWHERE, group.path), processes.python(BUSY):
+            poll = select.poll()
+            poll.register(file, select.POLLPRI)
+            assert poll.poll(PATIENCE * 1000)
+    finally:
+        os.close(file)
+
+
+@needs("cgroup-v2")
+@needs("psi")
+@pytest.mark.parametrize("style", ["wait", "selector", "asyncio"])
+def test_a_stall_that_is_over_is_told(unique: Unique, style: str) -> None:
+    """The kernel forgets a strike when it is polled, and a selector polls as a descriptor is registered."""
+    with (
+        StallingCpu(unique("freezer").rpartition("/")[2]) as group,
+        group.stall_events(some=STALL, window="2s") as events,
+        select.epoll() as selector,
+    ):
+        descriptor = events.fileno()
+        struck(group)
+        if style == "asyncio":
+
+            async def following() -> object:
+                return await asyncio.wait_for(anext(aiter(events)), PATIENCE)
+
+            assert asyncio.run(following()) is not None
+        else:
+            if style == "selector":
+                selector.register(descriptor, select.EPOLLIN)
+            assert events.wait(0) is not None
+        assert events.wait(0) is None
 
 
 @needs("psi")
