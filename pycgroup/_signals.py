@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 from . import _locks, _native
 from ._removals import removals
@@ -125,13 +126,14 @@ class EventFd(Signal):
         return self._waiter
 
     def taker(self) -> tuple[Callable[[], int], Any]:
-        """Return what does the same without waiting, and who notes the signals taken, but for numbers below 0."""
+        """Return what does the same without waiting, and who notes the signals taken, as long as the group is there."""
+        self.waiter()
         return _native.taking(self._listener), self._listener
 
     def wake(self) -> None:
         os.eventfd_write(self._descriptor, 1)
 
-    def pending(self, milliseconds: float = 0) -> bool:
+    def pending(self, milliseconds: int = 0) -> bool:
         """Return whether there is something to take, as soon as there is."""
         import select
 
@@ -141,9 +143,13 @@ class EventFd(Signal):
 
     def before_removal(self, signals: int, *, patient: bool) -> tuple[int, int]:
         # The kernel signals the removal as the last of all, some milliseconds later.
-        if patient:
-            signals -= _native.waiting(_native.listener(self._descriptor, -1))(_REMOVAL)
-        return max(0, signals - 1), signals - 1 if patient else signals
+        if not patient:
+            return max(0, signals - 1), signals
+        before, deadline = signals, time.monotonic_ns() + _REMOVAL
+        while signals == before and (left := deadline - time.monotonic_ns()) > 0:  # or somebody's signal came
+            more = abs(self.waiter()(left))
+            signals = max(signals, more) if self.file >= 0 else signals + more
+        return max(0, signals - 1), max(0, signals - 1)
 
     def text(self) -> str:
         try:

@@ -185,13 +185,6 @@ class Subscription(Generic[T]):
         Who takes events only now and then may miss what came right before a removal on v1, where the signals alone
         tell of it (thresholds, pressure): one signal more stands for the removal. Raises ClosedError.
         """
-        me: list[None] = []
-        try:
-            self.enter(me)  # which makes the first event ready
-        except (BusyError, GroupRemovedError):
-            pass  # as somebody else has, or there will not be any
-        finally:
-            self.leave(me)
         signal = self._signal
         if self.closed or signal is None:
             raise self._closed_error()
@@ -249,13 +242,17 @@ class Subscription(Generic[T]):
         if self._removed and not self._kept:
             raise self._removed_error()
         self._waiting = who
-        ahead = self._watch.ahead
-        if ahead is None or ahead.event is None:
-            self._watch.prepare(patient=patient)
-        elif (signals := ahead.listener.signals) != ahead.told:
-            # It was taken, and a signal handler's exception came between that and its reader; none can come here.
-            self._kept += (ahead.event,)
-            ahead.event, ahead.before, ahead.told = None, ahead.told, signals
+        watch = self._watch
+        ahead = watch.ahead
+        is_ready = ahead is not None and ahead.event is not None
+        if not is_ready:
+            watch.prepare(patient=patient)
+        if (is_ready or patient) and ahead is not None and ahead.event is not None:
+            signals = ahead.listener.signals
+            if signals != ahead.told:
+                # They were taken, and a signal handler's exception came before their reader; none can come here.
+                self._kept += (ahead.event,)
+                ahead.event, ahead.before, ahead.told = None, ahead.told, signals
         return signal
 
     def _dismiss(self) -> None:
@@ -341,10 +338,10 @@ class Subscription(Generic[T]):
         """
         if not _is_gone(error):
             raise error
-        self._removed = True
         event = self._watch.outlived(least, most)
         if self._signal is not None:
             self._signal.wake()  # so that those who poll come back and hear of the removal
+        self._removed = True  # not before: whoever was interrupted asks again
         if event is None:
             raise self._removed_error() from None
         return event
@@ -359,7 +356,7 @@ class Subscription(Generic[T]):
     def end(self, *, patient: bool) -> None:
         """Close it; `patient` if the kernel may be waited for."""
         with _guard:
-            if self._closed:
+            if self._closed and (self._signal is None or self._is_awaited()):
                 return
             self._closed = True
             if self._pid == _process and self._is_awaited() and self._signal is not None:

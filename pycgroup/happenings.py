@@ -102,7 +102,7 @@ class Event(Frozen):
 class ControlEvent(Event):
     """A control file signalled `signals` times; `text` is what the file held then, or None where it is not read."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
     file: str
     argument: str
     signals: int
@@ -113,7 +113,8 @@ class ThresholdEvent(Event):
     """Memory usage crossed a threshold, `crossings` times since the last event; `above` is on which side it came to be.
 
     `usage` is what was in use a moment later, in bytes, so it may be on the other side again: it is read when the event
-    is first looked at, or else before the next one is waited for. None: the group was gone by then.
+    is first looked at, or else before the next one is waited for. None: the group was gone by then. It cannot be weakly
+    referenced: one that nobody has any more is used again.
     """
 
     __slots__ = ()
@@ -131,7 +132,7 @@ class ThresholdEvent(Event):
 class PressureEvent(Event):
     """The kernel was reclaiming memory of the group, at `level` or above, `signals` times since the last event."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
     level: str
     mode: str
     signals: int
@@ -143,7 +144,7 @@ class StallEvent(Event):
     `pressure` is the whole pressure file, as `pressure` of the group reads it.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
     kind: Literal["some", "full"]
     stalled: int
     pressure: FrozenMap[str, FrozenMap[str, float]]
@@ -152,14 +153,14 @@ class StallEvent(Event):
 class PopulatedEvent(Event):
     """The first process came into the group or one below it (`populated`), or the last one left."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
     populated: bool
 
 
 class CounterEvent(Event):
     """Counters of an events file rose: `changes` says which and by how much, `counts` holds them all."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
     changes: Mapping[str, int]
     counts: Mapping[str, int]
 
@@ -167,7 +168,7 @@ class CounterEvent(Event):
 class Victim(Frozen):
     """A process that the OOM killer killed, as the kernel log has it. `anon_rss` is in bytes."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
     pid: int
     name: str
     anon_rss: int

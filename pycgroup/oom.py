@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # How long a kill may take to be counted after the signal, in seconds: on a busy machine a hundred times the usual.
 _PATIENCE = 0.25
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.00005, 0.005
+_LONGEST_PAUSE_MS, _MILLION = 5, 1_000_000
 #: What an event reports beside the counters: its attribute and the setting of MEMORY.
 _FIGURES = {"usage": "usage_in_bytes", "limit": "limit_in_bytes", "failcnt": "failcnt", "peak": "max_usage_in_bytes"}
 #: What a group that was never out of memory says on v1; most subscriptions begin with it.
@@ -105,11 +106,8 @@ class OomWatch(Watch[OomEvent]):
         except OSError:
             return None
 
-    def _closed(self, event: Callable[[], OomEvent | None], kills: int, most: int) -> None:
-        """Note how many were killed; who they were is looked up when somebody asks."""
-        self._unnamed += ((event, kills, most),)
-        if (known := event()) is not None:
-            known.complete_by(self._name)
+    def _name_if_many(self) -> None:
+        """Look up victims that nobody has asked for, before they are too many."""
         if len(self._unnamed) > _MOST_UNNAMED:
             self._name()
 
@@ -118,18 +116,23 @@ class OomWatch(Watch[OomEvent]):
         with looking:
             while self._unnamed:
                 (event, kills, most), *others = self._unnamed
-                victims = self._victims(kills, most)
-                self._unnamed = tuple(others)
+                logged, victims, late = self._victims(kills, most)
                 if (known := event()) is not None:
                     killed = max(kills, len(victims))
                     known.settle(killed, victims, _confidence(known, killed, len(victims)))
+                # Whoever was interrupted does all of it again.
+                self._logged, self._late, self._unnamed = logged, late, tuple(others)
 
-    def _victims(self, kills: int, most: int | None, *, heard: bool = False) -> tuple[Victim, ...]:
+    def _victims(self, kills: int, most: int | None, *, heard: bool = False) -> tuple[int, tuple[Victim, ...], int]:
+        """Return how far the log was read, the next victims, and how many it does not have yet."""
         log, name = self._log()
         if log is None:
-            return ()
-        self._logged, victims, self._late = log.since(name, self._logged, kills, most, late=self._late, heard=heard)
-        return victims
+            return self._logged, (), self._late
+        return log.since(name, self._logged, kills, most, late=self._late, heard=heard)
+
+    def _last_victims(self, most: int | None, *, heard: bool = False) -> tuple[Victim, ...]:
+        """Return the victims that are left when the group is gone."""
+        return () if self._is_replaced() else self._victims(0, most, heard=heard)[1]
 
     def _log(self) -> tuple[KernelLog | None, str]:
         return log_of(self._owner._place)
@@ -171,14 +174,17 @@ class CountedOom(OomWatch):
             if kills <= 0:
                 return None  # another counter
             event = self._event(control["oom"] - self._ooms, control)
-            self._killed, self._ooms = _kills(control), control["oom"]
-            self._closed(ref(event), kills, kills)
+            event.complete_by(self._name)
+            killed, ooms, last = _kills(control), control["oom"], ref(event)
+            self._killed, self._ooms = killed, ooms
+            self._unnamed += ((last, kills, kills),)
+            self._name_if_many()
             return event
 
     def outlived(self, _least: int, _most: int) -> OomEvent | None:
         with looking:
             self._name()
-            victims = () if self._is_replaced() else self._victims(0, None)
+            victims = self._last_victims(None)
             return self._last_event(len(victims), victims) if victims else None
 
 
@@ -246,15 +252,15 @@ class SignalledOom(OomWatch):
             return True
 
     def bide(self, nanoseconds: int) -> int:
-        opened, pause, begin = self._open, _FIRST_PAUSE, time.monotonic_ns()
-        left = nanoseconds
-        while opened is not None and left and not self._is_over(opened, next_may_come=True):
-            if self.signal.pending(pause * 1000 if left < 0 else min(pause * 1000, left / 1e6)):
+        opened, begin, left, pause = self._open, time.monotonic_ns(), nanoseconds, 1
+        # To look through groups below takes too long for one who may be waiting for something else.
+        while opened is not None and not self._below_then and not self._is_over(opened, next_may_come=True):
+            left = _left(nanoseconds, begin)
+            milliseconds = pause if left < 0 else min(pause, left // _MILLION)
+            if not milliseconds or self.signal.pending(milliseconds):
                 break
-            pause = min(2 * pause, _LONGEST_PAUSE)
-            if left > 0:
-                left = max(0, begin + nanoseconds - time.monotonic_ns())
-        return left
+            pause = min(2 * pause, _LONGEST_PAUSE_MS)
+        return _left(nanoseconds, begin)
 
     def _is_explained(self, control: OomControl, heard: list[tuple[int, bool]], *, is_all: bool) -> bool:
         """Return whether it is known what became of the OOMs: kills here, or elsewhere below the full group."""
@@ -293,22 +299,26 @@ class SignalledOom(OomWatch):
         is_late: bool = False,
     ) -> None:
         """Count what became of an event. Where the next one has come already, the kills of that are left to it."""
-        self._open = None
-        kills, most = 0, self._ooms
+        own, kills, most, below = 0, 0, self._ooms, self._below
         heard, _ = self._heard() if next_came else ([], False)
         its, others = heard[: self._ooms], heard[self._ooms :]
         if control is not None:
-            before, self._below = self._below, self._kills_below()
+            below = self._kills_below()
             own = max(0, _kills(control) - self._killed)
             if next_came:
                 own = min(own, max(0, self._ooms - sum(elsewhere for _, elsewhere in its)))
-            self._killed += own
-            kills = own + _rise(before, self._below)
+            kills = own + _rise(self._below, below)
             # The log may be ahead of the counters: what it has beyond them is left to the next event. But what they
             # do not have after so long a time they never will, as the group below that it was in is gone.
             most = max(kills, most) if is_late else kills
-        self._closed(event, kills, most)
-        self._above = its[-1][0] if others else position()
+        above, known = its[-1][0] if others else position(), event()
+        # Nothing is called here, so that no signal handler's exception leaves half of it done.
+        self._open, self._below, self._above = None, below, above
+        self._killed += own
+        self._unnamed += ((event, kills, most),)
+        if known is not None:
+            known.complete_by(self._name)
+        self._name_if_many()
 
     def is_told_by_signals(self, *, slept: bool) -> bool:
         log, name = self._log()
@@ -319,7 +329,7 @@ class SignalledOom(OomWatch):
             if self._open is not None:
                 self._close(self._open, None)
             self._name()
-            victims = () if self._is_replaced() else self._victims(0, most, heard=True)
+            victims = self._last_victims(most, heard=True)
             ooms = max(least, min(len(victims), most))
             return self._last_event(ooms, victims) if ooms else None
 
@@ -335,6 +345,11 @@ class SignalledOom(OomWatch):
             if self._open is not None:
                 self._close(self._open, self._control())
             super().finish()
+
+
+def _left(nanoseconds: int, begin: int) -> int:
+    """Return how many of so many nanoseconds, below 0 for ever, are left since a time of the monotonic clock."""
+    return nanoseconds if nanoseconds < 0 else max(0, begin + nanoseconds - time.monotonic_ns())
 
 
 def _nothing() -> None:

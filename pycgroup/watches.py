@@ -87,6 +87,7 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
 
     def start(self, text: str) -> None:
         self._above = int(text) >= self._threshold
+        self.prepare(patient=False)
 
     def prepare(self, *, patient: bool) -> None:  # noqa: ARG002  # its last event takes no waiting
         ahead = self.ahead or self._begin()
@@ -107,11 +108,15 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
 
     def happened(self, signals: int, _text: str | None) -> ThresholdEvent | None:
         ahead = self.ahead or self._begin()
-        if ahead.event is None:
-            self.prepare(patient=True)
-        ahead.listener.time = time()
-        ahead.listener.signals += signals
         return ahead.deliver(signals)
+
+    def outlived(self, least: int, _most: int) -> ThresholdEvent | None:
+        if not least:
+            return None
+        ahead = self.ahead or self._begin()
+        ahead.listener.time = time()
+        ahead.listener.signals = ahead.told + least
+        return ahead.deliver(least)
 
     def _found(self) -> dict[str, Any]:
         ahead = self.ahead or self._begin()

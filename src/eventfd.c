@@ -75,11 +75,12 @@ static int polls(struct pollfd *polled, int count, long long nanoseconds)
 }
 
 /* Who listens: to which eventfd, for which file's events; how many signals were taken, the last when, in seconds since
-   the epoch. */
+   the epoch, and how many once the group was gone, which are not among them. */
 struct pycgroup_listener {
     int event, watched;
     long long signals;
     double time;
+    long long last_signals;
 };
 
 static void note(struct pycgroup_listener *listener, uint64_t signals)
@@ -94,7 +95,8 @@ static void note(struct pycgroup_listener *listener, uint64_t signals)
 /* Wait for so many nanoseconds, below 0 for ever, and return how often the eventfd was signalled: 0 if the time is
    over, or somebody's signal came. It is negative where the watched file may be gone, with its group: such a file
    polls as an error, and of one that is not kept open (-1) nobody can tell. The kernel signals the removal too, a
-   moment later, which this call waits for where there is nothing else to take. A positive number is noted, too. */
+   moment later, which this call waits for where there is nothing else to take. Once the group is gone each call returns
+   all that was taken since, as the answer of the last one may have been lost to a signal handler. */
 static long long pycgroup_wait(struct pycgroup_listener *listener, long long nanoseconds)
 {
     int event = listener->event, watched = listener->watched;
@@ -106,11 +108,11 @@ static long long pycgroup_wait(struct pycgroup_listener *listener, long long nan
         is_ready = polls(polled, 1, nanoseconds < 0 || nanoseconds > REMOVAL ? REMOVAL : nanoseconds);
     if (is_ready > 0 && read(event, &signals, sizeof signals) < 0)
         signals = 0;
-    if (is_gone || watched < 0)
-        return -(long long)signals;
+    if (is_gone)
+        return -(listener->last_signals += (long long)signals);
     if (signals)
         note(listener, signals);
-    return (long long)signals;
+    return watched < 0 ? -(long long)signals : (long long)signals;
 }
 
 /* Take what is there. The listener's address is a number: with a single argument, and one that needs no conversion, the

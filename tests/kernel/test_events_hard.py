@@ -53,6 +53,7 @@ from tests.support.hogs import (
     no_kill_is_left,
     until_waiting,
 )
+from tests.support.interrupts import interrupted
 from tests.support.kmsg import logged_meanwhile, written_log
 from tests.support.unified import UNIFIED
 
@@ -292,6 +293,67 @@ def test_an_event_that_cannot_be_completed_keeps_nobody_waiting(
             assert waiter.result(PATIENCE) is not None
 
 
+@v1
+@pytest.mark.parametrize("function", ["bide", "_is_over", "_heard", "_close", "_kills_below", "_rise", "position"])
+def test_an_interrupt_of_who_waits_gives_no_kill_to_another_event(memory: MEMORY, hog: Hogs, function: str) -> None:
+    with memory.oom_events() as events:
+        hog.be_killed(memory.path)
+        first = next_kill_unasked(events)
+        with pytest.raises(InterruptedError), interrupted(function, interrupt):
+            events.wait(PATIENCE)
+        hog.be_killed(memory.path)
+        assert next_kill(events).kills == 1
+        assert first.kills == 1
+
+
+def next_kill_unasked(events: Subscription[OomEvent]) -> OomEvent:
+    """Wait for an event, and leave open what has become of it."""
+    event = events.wait(PATIENCE)
+    assert event is not None
+    return event
+
+
+def interrupt() -> None:
+    raise InterruptedError
+
+
+@v1
+@pytest.mark.parametrize("function", ["_meaning", "before_removal", "_last_words", "outlived"])
+@pytest.mark.parametrize("kind", ["oom", "threshold"])
+def test_an_interrupt_of_who_hears_of_the_removal_does_not_hide_it(memory: MEMORY, function: str, kind: str) -> None:
+    with memory.oom_events() if kind == "oom" else memory.threshold_events("2M") as events:
+        memory.delete()
+        with pytest.raises(InterruptedError), interrupted(function, interrupt):
+            events.wait(PATIENCE)
+        with pytest.raises(GroupRemovedError):
+            events.wait(PATIENCE)
+    memory.create()
+
+
+@contextmanager
+def alarms() -> Iterator[None]:
+    """Have a signal come every millisecond, whose handler does nothing."""
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@v1
+@pytest.mark.parametrize("function", ["dispose", "_is_awaited"])
+def test_an_interrupted_close_is_completed_by_the_next(memory: MEMORY, function: str) -> None:
+    events = memory.threshold_events("2M")
+    descriptor = events.fileno()
+    with pytest.raises(InterruptedError), interrupted(function, interrupt):
+        events.close()
+    events.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
 @needs("kernel-log")
 def test_a_kill_that_the_log_is_late_with_is_told_once(memory: MEMORY, hog: Hogs, late_log: LateLog) -> None:
     with Cgroup.MEMORY(f"{memory.group_name}-other") as other, memory.oom_events() as events:
@@ -522,16 +584,22 @@ def test_to_look_at_an_event_takes_nothing_from_the_next(memory: MEMORY, hog: Ho
 
 
 @v1
-def test_crossings_before_the_removal_are_told(unique: Unique) -> None:
+@pytest.mark.parametrize("meanwhile", [contextlib.nullcontext, alarms])
+def test_crossings_before_the_removal_are_told(
+    unique: Unique, meanwhile: Callable[[], AbstractContextManager[None]]
+) -> None:
     roomy = Cgroup.MEMORY(unique("memory")).create()
-    with roomy.threshold_events("2M") as events:
+    with roomy.threshold_events("2M") as events, roomy.event("memory.usage_in_bytes", "2M") as same:
         with holding(roomy.path, 8 * MIB) as task:
             held(task)
             let_go(task)
         roomy.delete()
-        event = events.wait(PATIENCE)
+        other = same.wait(PATIENCE)
+        with meanwhile():
+            event = events.wait(PATIENCE)
         assert event is not None
-        assert event.crossings >= 1
+        assert other is not None
+        assert event.crossings == other.signals >= 1
         assert event.usage is None
         with pytest.raises(GroupRemovedError):
             events.wait(PATIENCE)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from inspect import signature
 from subprocess import PIPE
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -30,6 +30,7 @@ from pycgroup import (
     PermissionDeniedError,
     SettingError,
     UnsupportedSettingError,
+    _signals,
 )
 from pycgroup.controllers import ALL, CPU, MEMORY
 from pycgroup.sources import EventSource
@@ -40,6 +41,7 @@ from tests.support.interrupts import interrupted
 from tests.support.unified import UNIFIED
 
 if TYPE_CHECKING:
+    from pycgroup._signals import EventFd
     from pycgroup.events import Subscription
     from pycgroup.happenings import ThresholdEvent
 
@@ -234,14 +236,22 @@ def test_a_signal_handler_takes_the_next_while_one_is_looked_at(memory: MEMORY) 
 
 
 @v1
-@pytest.mark.parametrize(("function", "times"), [("_begin", 1), ("prepare", 3), ("deliver", 3)])
-def test_an_interrupt_loses_no_crossing(memory: MEMORY, hog: Hogs, function: str, times: int) -> None:
+@pytest.mark.parametrize("is_kept", [True, False])
+@pytest.mark.parametrize("function", ["prepare", "poll", "deliver"])
+def test_an_interrupt_loses_no_crossing(
+    memory: MEMORY, hog: Hogs, function: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_kept:  # the descriptor of the watched file, as if there were as few as processors
+        monkeypatch.setattr(_signals, "_FEW", -1)
+        monkeypatch.setattr(_signals, "_OPEN_MAX", os.sysconf_names["SC_NPROCESSORS_CONF"])
     with memory.threshold_events("2M") as events, memory.event("memory.usage_in_bytes", "2M") as same:
+        assert (cast("EventFd", events._signal).file >= 0) is is_kept
         total = signals = 0
-        for _ in range(times):
+        for number in range(4):
             assert hog.take(memory.path, 8 * MIB) == 0
-            with pytest.raises(InterruptedError), interrupted(function, interrupt):
-                events.wait(PATIENCE)
+            if number:  # the first is ready from the beginning
+                with pytest.raises(InterruptedError), interrupted(function, interrupt):
+                    events.wait(0)
             event, other = events.wait(PATIENCE), same.wait(PATIENCE)
             assert event is not None
             assert other is not None
@@ -255,7 +265,7 @@ def interrupt() -> None:
 
 
 @v1
-@pytest.mark.parametrize("function", ["prepare", "poll"])
+@pytest.mark.parametrize("function", ["enter", "poll"])
 def test_a_close_in_the_middle_is_no_crossing(memory: MEMORY, function: str) -> None:
     events = memory.threshold_events("2M")
     with pytest.raises(ClosedError), interrupted(function, events.close):
