@@ -88,6 +88,9 @@ class Watch(Generic[T]):
     def start(self, text: str) -> None:
         """Note what the watched file held when the watch began."""
 
+    def begin(self) -> object:
+        """Do what the first event would be late for, in whatever thread."""
+
     def prepare(self, *, patient: bool) -> None:
         """Do what can be done before the next event comes; `patient` if it is to be waited for."""
 
@@ -188,6 +191,7 @@ class Subscription(Generic[T]):
         signal = self._signal
         if self.closed or signal is None:
             raise self._closed_error()
+        self._watch.begin()
         return signal.fileno()
 
     def wait(self, timeout: float | None = None) -> T | None:

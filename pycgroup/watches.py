@@ -87,10 +87,9 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
 
     def start(self, text: str) -> None:
         self._above = int(text) >= self._threshold
-        self.prepare(patient=False)
 
     def prepare(self, *, patient: bool) -> None:  # noqa: ARG002  # its last event takes no waiting
-        ahead = self.ahead or self._begin()
+        ahead = self.ahead or self.begin()
         # An event that nobody has any more is used again, as zip() does with its tuple: a new one takes as long as all
         # the rest where the caches are cold.
         if getrefcount(self._last) > _NOBODYS:
@@ -102,24 +101,26 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
             give(self._last, self._find)
         ahead.event = self._last
 
-    def _begin(self) -> Ahead[ThresholdEvent]:
-        self.ahead, self._find = Ahead(self.signal), self._found
-        return self.ahead
+    def begin(self) -> Ahead[ThresholdEvent]:
+        with looking:  # several threads may begin
+            if self.ahead is None:
+                self._find, self.ahead = self._found, Ahead(self.signal)
+            return self.ahead
 
     def happened(self, signals: int, _text: str | None) -> ThresholdEvent | None:
-        ahead = self.ahead or self._begin()
+        ahead = self.ahead or self.begin()
         return ahead.deliver(signals)
 
     def outlived(self, least: int, _most: int) -> ThresholdEvent | None:
         if not least:
             return None
-        ahead = self.ahead or self._begin()
+        ahead = self.ahead or self.begin()
         ahead.listener.time = time()
         ahead.listener.signals = ahead.told + least
         return ahead.deliver(least)
 
     def _found(self) -> dict[str, Any]:
-        ahead = self.ahead or self._begin()
+        ahead = self.ahead or self.begin()
         crossings, before, at = ahead.told, ahead.before, ahead.listener.time
         usage = self._usage()
         odd = crossings % 2 == 1
