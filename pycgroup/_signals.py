@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 
 from . import _locks, _native
 from ._removals import removals
@@ -30,8 +29,8 @@ _OPEN_MAX = os.sysconf_names["SC_OPEN_MAX"]
 # So many descriptors are plenty on any host.
 _FEW = 256
 _BILLION = 1_000_000_000
-# How long the kernel may take to signal a removal, in nanoseconds; eventfd.c says why.
-_REMOVAL = _BILLION // 4
+# How long the kernel may take to signal a removal, in milliseconds; eventfd.c says why.
+_REMOVAL = 250
 
 
 class Signal:
@@ -62,6 +61,9 @@ class Signal:
         after which the group may be gone: text() tells.
         """
         raise NotImplementedError
+
+    def settled(self) -> None:
+        """Note that the group was there after what waiter() gave as a number below 0, and that this has been told."""
 
     def wake(self) -> None:
         """Make it poll readable, from whatever thread, so that its waiter returns; on v2 for ever, as at its end."""
@@ -126,9 +128,13 @@ class EventFd(Signal):
         return self._waiter
 
     def taker(self) -> tuple[Callable[[], int], Any]:
-        """Return what does the same without waiting, and who notes the signals taken, as long as the group is there."""
+        """Return what does the same without waiting, and who notes the signals taken, but for numbers below 0."""
         self.waiter()
         return _native.taking(self._listener), self._listener
+
+    def settled(self) -> None:
+        if self._listener is not None:
+            self._listener.doubtful = 0
 
     def wake(self) -> None:
         os.eventfd_write(self._descriptor, 1)
@@ -143,13 +149,9 @@ class EventFd(Signal):
 
     def before_removal(self, signals: int, *, patient: bool) -> tuple[int, int]:
         # The kernel signals the removal as the last of all, some milliseconds later.
-        if not patient:
-            return max(0, signals - 1), signals
-        before, deadline = signals, time.monotonic_ns() + _REMOVAL
-        while signals == before and (left := deadline - time.monotonic_ns()) > 0:  # or somebody's signal came
-            more = abs(self.waiter()(left))
-            signals = max(signals, more) if self.file >= 0 else signals + more
-        return max(0, signals - 1), max(0, signals - 1)
+        if patient and self.pending(_REMOVAL):
+            signals = max(signals, -self.waiter()(0))
+        return max(0, signals - 1), signals - 1 if patient else signals
 
     def text(self) -> str:
         try:
@@ -213,7 +215,7 @@ class Changes(Signal):
             if self._woken is not None:
                 self._woken.add(os.path.dirname(prefix), self)
         except BaseException:
-            self.close()
+            Changes.close(self)
             raise
 
     def fileno(self) -> int:
@@ -269,7 +271,11 @@ class Stall(Trigger):
 
     def __init__(self, prefix: str, file: str, trigger: str) -> None:
         self._outside = Trigger(prefix, file, trigger)
-        super().__init__(prefix, file, trigger)  # where that fails, it closes both
+        try:
+            super().__init__(prefix, file, trigger)
+        except BaseException:
+            self._outside.close()
+            raise
 
     def fileno(self) -> int:
         return self._outside.fileno()

@@ -331,11 +331,14 @@ class Subscription(Generic[T]):
                 return self._last_words(error, *signal.before_removal(-signals, patient=patient))
             text = None
         try:
-            return self._watch.happened(abs(signals), text)
+            event = self._watch.happened(abs(signals), text)
         except OSError as error:
             return self._last_words(error, abs(signals), abs(signals))
+        if signals < 0:
+            signal.settled()
+        return event
 
-    def _last_words(self, error: OSError, least: int, most: int) -> T:
+    def _last_words(self, error: OSError, least: int, most: int) -> T | None:
         """Return what so many signals told of before the group went away.
 
         Then, and at once if that was nothing, say that it is gone. Raises GroupRemovedError, or another error anew.
@@ -343,12 +346,15 @@ class Subscription(Generic[T]):
         if not _is_gone(error):
             raise error
         event = self._watch.outlived(least, most)
+        # Not before: whoever was interrupted asks again.
+        self._removed = True
+        if event is not None:
+            self._kept += (event,)
         if self._signal is not None:
             self._signal.wake()  # so that those who poll come back and hear of the removal
-        self._removed = True  # not before: whoever was interrupted asks again
         if event is None:
             raise self._removed_error() from None
-        return event
+        return self.next_kept()
 
     def close(self) -> None:
         """End the subscription, from any thread; whoever waits gets ClosedError. Closing twice is no error.
@@ -372,9 +378,9 @@ class Subscription(Generic[T]):
     def dispose(self, *, patient: bool) -> None:
         """Close the descriptors, once nobody uses them any more; `patient` if the kernel may be waited for."""
         own = self._pid == _process
-        keeper, self._keeper = self._keeper, None
-        if own and keeper is not None and not keeper.release():
+        if own and self._keeper is not None and not self._keeper.release():
             return
+        self._keeper = None
         with _guard:
             signal, self._signal = self._signal, None
         if (ahead := self._watch.ahead) is not None:

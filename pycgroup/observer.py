@@ -194,11 +194,12 @@ class Observer:
 
     def forget(self, watching: Watching[Any]) -> None:
         """Serve a subscription no longer; its descriptor is still open, so that it is nobody else's."""
-        if self._served.get(watching.descriptor) is watching:
-            self._served.pop(watching.descriptor, None)
-            epoll = self._epoll
-            if epoll is not None:
-                _unregister(epoll, watching.descriptor)
+        with _lock:  # whoever closes it as well, and finds it forgotten, closes the descriptor
+            if self._served.get(watching.descriptor) is watching:
+                self._served.pop(watching.descriptor, None)
+                epoll = self._epoll
+                if epoll is not None:
+                    _unregister(epoll, watching.descriptor)
 
     def stop(self) -> None:
         """Close all subscriptions and end the thread; return when no callback runs any more.

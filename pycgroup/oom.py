@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # How long a kill may take to be counted after the signal, in seconds: on a busy machine a hundred times the usual.
 _PATIENCE = 0.25
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.00005, 0.005
-_LONGEST_PAUSE_MS, _MILLION = 5, 1_000_000
+_LONGEST_PAUSE_MS, _MILLION, _LONG = 5, 1_000_000, 20_000_000
 #: What an event reports beside the counters: its attribute and the setting of MEMORY.
 _FIGURES = {"usage": "usage_in_bytes", "limit": "limit_in_bytes", "failcnt": "failcnt", "peak": "max_usage_in_bytes"}
 #: What a group that was never out of memory says on v1; most subscriptions begin with it.
@@ -252,9 +252,10 @@ class SignalledOom(OomWatch):
             return True
 
     def bide(self, nanoseconds: int) -> int:
-        opened, begin, left, pause = self._open, time.monotonic_ns(), nanoseconds, 1
-        # To look through groups below takes too long for one who may be waiting for something else.
-        while opened is not None and not self._below_then and not self._is_over(opened, next_may_come=True):
+        opened, begin, pause = self._open, time.monotonic_ns(), 1
+        if self._below_then and 0 <= nanoseconds < _LONG:
+            return nanoseconds  # looking through groups below would take longer
+        while opened is not None and not self._is_over(opened, next_may_come=True):
             left = _left(nanoseconds, begin)
             milliseconds = pause if left < 0 else min(pause, left // _MILLION)
             if not milliseconds or self.signal.pending(milliseconds):

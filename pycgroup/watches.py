@@ -108,16 +108,21 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
             return self.ahead
 
     def happened(self, signals: int, _text: str | None) -> ThresholdEvent | None:
-        ahead = self.ahead or self.begin()
-        return ahead.deliver(signals)
+        return self._told(signals, is_settled=True)
 
     def outlived(self, least: int, _most: int) -> ThresholdEvent | None:
-        if not least:
-            return None
-        ahead = self.ahead or self.begin()
-        ahead.listener.time = time()
-        ahead.listener.signals = ahead.told + least
-        return ahead.deliver(least)
+        return self._told(least, is_settled=False) if least else None
+
+    def _told(self, signals: int, *, is_settled: bool) -> ThresholdEvent | None:
+        ahead, now = self.ahead or self.begin(), time()
+        listener = ahead.listener
+        # Nothing is called from here on, so that no signal handler's exception leaves half of it done.
+        event, ahead.event = ahead.event, None
+        ahead.before, ahead.told = ahead.told, ahead.told + signals
+        listener.signals, listener.time = ahead.told, now
+        if is_settled:
+            listener.doubtful = 0
+        return event
 
     def _found(self) -> dict[str, Any]:
         ahead = self.ahead or self.begin()

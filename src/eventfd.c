@@ -75,12 +75,12 @@ static int polls(struct pollfd *polled, int count, long long nanoseconds)
 }
 
 /* Who listens: to which eventfd, for which file's events; how many signals were taken, the last when, in seconds since
-   the epoch, and how many once the group was gone, which are not among them. */
+   the epoch; and how many of which nobody can tell yet whether the removal is among them. */
 struct pycgroup_listener {
     int event, watched;
     long long signals;
     double time;
-    long long last_signals;
+    long long doubtful;
 };
 
 static void note(struct pycgroup_listener *listener, uint64_t signals)
@@ -95,24 +95,24 @@ static void note(struct pycgroup_listener *listener, uint64_t signals)
 /* Wait for so many nanoseconds, below 0 for ever, and return how often the eventfd was signalled: 0 if the time is
    over, or somebody's signal came. It is negative where the watched file may be gone, with its group: such a file
    polls as an error, and of one that is not kept open (-1) nobody can tell. The kernel signals the removal too, a
-   moment later, which this call waits for where there is nothing else to take. Once the group is gone each call returns
-   all that was taken since, as the answer of the last one may have been lost to a signal handler. */
+   moment later, which this call waits for where there is nothing else to take. Each call returns again what was taken
+   like that before, until somebody sets it to 0: the last answer may have been lost to a signal handler. */
 static long long pycgroup_wait(struct pycgroup_listener *listener, long long nanoseconds)
 {
     int event = listener->event, watched = listener->watched;
     struct pollfd polled[] = {{event, POLLIN, 0}, {watched, 0, 0}};
     uint64_t signals = 0;
-    int is_ready = polls(polled, 2, nanoseconds), is_gone = polled[1].revents & POLLERR;
+    int is_ready = polls(polled, 2, listener->doubtful ? 0 : nanoseconds), is_gone = polled[1].revents & POLLERR;
 
     if (is_gone && !(polled[0].revents & POLLIN))
         is_ready = polls(polled, 1, nanoseconds < 0 || nanoseconds > REMOVAL ? REMOVAL : nanoseconds);
     if (is_ready > 0 && read(event, &signals, sizeof signals) < 0)
         signals = 0;
-    if (is_gone)
-        return -(listener->last_signals += (long long)signals);
+    if (is_gone || watched < 0)
+        return -(listener->doubtful += (long long)signals);
     if (signals)
         note(listener, signals);
-    return watched < 0 ? -(long long)signals : (long long)signals;
+    return (long long)signals;
 }
 
 /* Take what is there. The listener's address is a number: with a single argument, and one that needs no conversion, the

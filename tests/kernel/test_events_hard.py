@@ -41,6 +41,7 @@ from pycgroup._signals import Signal
 from pycgroup.observer import Observer
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
+from tests.support.descriptors import few_descriptors
 from tests.support.hogs import (
     MIB,
     PATIENCE,
@@ -306,6 +307,23 @@ def test_an_interrupt_of_who_waits_gives_no_kill_to_another_event(memory: MEMORY
         assert first.kills == 1
 
 
+@v1
+def test_each_kill_in_a_group_below_belongs_to_its_own_event_while_that_is_waited_for(
+    memory: MEMORY, hog: Hogs
+) -> None:
+    oracle.make("memory", f"{memory.group_name}/below")
+    with memory.oom_events() as events, ThreadPoolExecutor(1) as thread:
+        hog.be_killed(f"{memory.path}/below")
+        first = next_kill_unasked(events)
+        waiter = thread.submit(next_kill, events)
+        while cast("SignalledOom", events._watch)._open is not None:
+            select.select([], [], [], 0.001)
+        hog.be_killed(f"{memory.path}/below")
+        assert waiter.result(PATIENCE).kills == 1
+        assert first.kills == 1
+    os.rmdir(f"{memory.path}/below")
+
+
 def next_kill_unasked(events: Subscription[OomEvent]) -> OomEvent:
     """Wait for an event, and leave open what has become of it."""
     event = events.wait(PATIENCE)
@@ -318,9 +336,14 @@ def interrupt() -> None:
 
 
 @v1
-@pytest.mark.parametrize("function", ["_meaning", "before_removal", "_last_words", "outlived"])
+@pytest.mark.parametrize("function", ["_meaning", "before_removal", "_last_words", "outlived", "wake"])
 @pytest.mark.parametrize("kind", ["oom", "threshold"])
-def test_an_interrupt_of_who_hears_of_the_removal_does_not_hide_it(memory: MEMORY, function: str, kind: str) -> None:
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_an_interrupt_of_who_hears_of_the_removal_does_not_hide_it(
+    memory: MEMORY, function: str, kind: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_kept:
+        few_descriptors(monkeypatch)
     with memory.oom_events() if kind == "oom" else memory.threshold_events("2M") as events:
         memory.delete()
         with pytest.raises(InterruptedError), interrupted(function, interrupt):
@@ -328,6 +351,30 @@ def test_an_interrupt_of_who_hears_of_the_removal_does_not_hide_it(memory: MEMOR
         with pytest.raises(GroupRemovedError):
             events.wait(PATIENCE)
     memory.create()
+
+
+@v1
+@pytest.mark.parametrize("function", ["_meaning", "before_removal", "_last_words", "outlived", "_told", "wake"])
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_nor_the_crossings_before_it(
+    unique: Unique, function: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_kept:
+        few_descriptors(monkeypatch)
+    roomy = Cgroup.MEMORY(unique("memory")).create()
+    with roomy.threshold_events("2M") as events, roomy.event("memory.usage_in_bytes", "2M") as same:
+        with holding(roomy.path, 8 * MIB) as task:
+            held(task)
+            let_go(task)
+        roomy.delete()
+        with pytest.raises(InterruptedError), interrupted(function, interrupt):
+            events.wait(PATIENCE)
+        event, other = events.wait(PATIENCE), same.wait(PATIENCE)
+        assert event is not None
+        assert other is not None
+        assert event.crossings == other.signals
+        with pytest.raises(GroupRemovedError):
+            events.wait(PATIENCE)
 
 
 @contextmanager
@@ -340,6 +387,27 @@ def alarms() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@v1
+def test_a_second_close_leaves_the_descriptor_to_the_loop_that_has_it(memory: MEMORY) -> None:
+    events = memory.threshold_events("2M")
+    descriptor = events.fileno()
+
+    async def busy() -> None:
+        waiter = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        with ThreadPoolExecutor(1) as thread:  # while the loop has no turn
+            for _ in range(2):
+                thread.submit(events.close).result()
+        os.fstat(descriptor)
+
+    asyncio.run(busy())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 @v1

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import os
 import pydoc
-import resource
 import select
 import subprocess
 import sys
@@ -30,12 +29,12 @@ from pycgroup import (
     PermissionDeniedError,
     SettingError,
     UnsupportedSettingError,
-    _signals,
 )
 from pycgroup.controllers import ALL, CPU, MEMORY
 from pycgroup.sources import EventSource
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
+from tests.support.descriptors import all_taken_but, few_descriptors
 from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, let_go, until_waiting
 from tests.support.interrupts import interrupted
 from tests.support.unified import UNIFIED
@@ -236,14 +235,19 @@ def test_a_signal_handler_takes_the_next_while_one_is_looked_at(memory: MEMORY) 
 
 
 @v1
-@pytest.mark.parametrize("is_kept", [True, False])
-@pytest.mark.parametrize("function", ["begin", "prepare", "poll", "deliver"])
+@pytest.mark.parametrize(
+    ("function", "is_kept"),
+    [
+        *((each, is_kept) for each in ("begin", "prepare", "poll") for is_kept in (True, False)),
+        ("deliver", True),
+        ("_told", False),
+    ],
+)
 def test_an_interrupt_loses_no_crossing(
     memory: MEMORY, hog: Hogs, function: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not is_kept:  # the descriptor of the watched file, as if there were as few as processors
-        monkeypatch.setattr(_signals, "_FEW", -1)
-        monkeypatch.setattr(_signals, "_OPEN_MAX", os.sysconf_names["SC_NPROCESSORS_CONF"])
+    if not is_kept:
+        few_descriptors(monkeypatch)
     with memory.threshold_events("2M") as events, memory.event("memory.usage_in_bytes", "2M") as same:
         assert (cast("EventFd", events._signal).file >= 0) is is_kept
         total = signals = 0
@@ -682,22 +686,19 @@ def test_a_user_without_the_right_is_told(memory: MEMORY) -> None:
 
 @needs("memory")
 def test_too_many_open_files_are_named(memory: MEMORY) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     memory.oom_events().close()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
-    taken = []
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                taken.append(os.open("/dev/null", os.O_RDONLY))
-        os.close(taken.pop())  # one is left, which is not enough
-        with pytest.raises(SettingError, match="ulimit -n"):
-            memory.oom_events()
-        os.close(os.open("/dev/null", os.O_RDONLY))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for each in taken:
-            os.close(each)
+    with all_taken_but(1), pytest.raises(SettingError, match="ulimit -n"):
+        memory.oom_events()
+
+
+@needs("cgroup-v2")
+@needs("psi")
+@pytest.mark.parametrize("left", [1, 2, 3])
+def test_a_stall_that_lacks_descriptors_keeps_none(unique: Unique, left: int) -> None:
+    with StallingCpu(unique("freezer").rpartition("/")[2]) as group:
+        group.stall_events(some=STALL, window="2s").close()
+        with all_taken_but(left), pytest.raises(SettingError, match="ulimit -n"):
+            group.stall_events(some=STALL, window="2s")
 
 
 @needs("memory")

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""Descriptors that are scarce."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pycgroup import _signals
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def few_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have subscriptions of v1 keep none to the watched file, as if there were as few of them as processors."""
+    monkeypatch.setattr(_signals, "_FEW", -1)
+    monkeypatch.setattr(_signals, "_OPEN_MAX", os.sysconf_names["SC_NPROCESSORS_CONF"])
+
+
+@contextmanager
+def all_taken_but(left: int) -> Iterator[None]:
+    """Leave so many descriptors to this process; at the end they are to be free."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    taken: list[int] = []
+    try:
+        _take_all(taken)
+        for _ in range(left):
+            os.close(taken.pop())
+        others = len(taken)
+        yield
+        _take_all(taken)
+        assert len(taken) - others == left
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for each in taken:
+            os.close(each)
+
+
+def _take_all(taken: list[int]) -> None:
+    while True:
+        try:
+            taken.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            return
