@@ -80,7 +80,7 @@ class Watch(Generic[T]):
     def __init__(self, group: str) -> None:
         #: The group's name, for events and messages.
         self.group = group
-        #: For the kinds that make their events before they come, once prepare() has been called.
+        #: For the kinds that make their events before they come, once begin() has been called.
         self.ahead: Ahead[T] | None = None
         #: Whether the signal's descriptors are closed, or another process's: they may be other files' by now.
         self.is_closed = False

@@ -75,7 +75,7 @@ static int polls(struct pollfd *polled, int count, long long nanoseconds)
 }
 
 /* Who listens: to which eventfd, for which file's events; how many signals were taken, the last when, in seconds since
-   the epoch; and how many of which nobody can tell yet whether the removal is among them. */
+   the epoch; and how many others, of which nobody can tell yet whether the removal is among them. */
 struct pycgroup_listener {
     int event, watched;
     long long signals;
