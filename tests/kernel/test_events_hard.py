@@ -61,7 +61,7 @@ from tests.support.unified import UNIFIED
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
     from pycgroup.events import Subscription
-    from pycgroup.happenings import OomEvent
+    from pycgroup.happenings import OomEvent, ThresholdEvent
     from pycgroup.oom import SignalledOom
 
 pytestmark = needs("memory")
@@ -353,6 +353,20 @@ def test_an_interrupt_of_who_hears_of_the_removal_does_not_hide_it(
     memory.create()
 
 
+@contextmanager
+def crossed_and_removed(name: str) -> Iterator[tuple[Subscription[ThresholdEvent], int]]:
+    """Give a subscription to a group that is gone, and how often the kernel has signalled a crossing before."""
+    group = Cgroup.MEMORY(name).create()
+    with group.threshold_events("2M") as events, group.event("memory.usage_in_bytes", "2M") as same:
+        with holding(group.path, 8 * MIB) as task:
+            held(task)
+            let_go(task)
+        group.delete()
+        other = same.wait(PATIENCE)
+        assert other is not None
+        yield events, other.signals
+
+
 @v1
 @pytest.mark.parametrize("function", ["_meaning", "before_removal", "_last_words", "outlived", "_told", "wake"])
 @pytest.mark.parametrize("is_kept", [True, False])
@@ -361,18 +375,12 @@ def test_nor_the_crossings_before_it(
 ) -> None:
     if not is_kept:
         few_descriptors(monkeypatch)
-    roomy = Cgroup.MEMORY(unique("memory")).create()
-    with roomy.threshold_events("2M") as events, roomy.event("memory.usage_in_bytes", "2M") as same:
-        with holding(roomy.path, 8 * MIB) as task:
-            held(task)
-            let_go(task)
-        roomy.delete()
+    with crossed_and_removed(unique("memory")) as (events, crossings):
         with pytest.raises(InterruptedError), interrupted(function, interrupt):
             events.wait(PATIENCE)
-        event, other = events.wait(PATIENCE), same.wait(PATIENCE)
+        event = events.wait(PATIENCE)
         assert event is not None
-        assert other is not None
-        assert event.crossings == other.signals
+        assert event.crossings == crossings
         with pytest.raises(GroupRemovedError):
             events.wait(PATIENCE)
 
@@ -656,18 +664,11 @@ def test_to_look_at_an_event_takes_nothing_from_the_next(memory: MEMORY, hog: Ho
 def test_crossings_before_the_removal_are_told(
     unique: Unique, meanwhile: Callable[[], AbstractContextManager[None]]
 ) -> None:
-    roomy = Cgroup.MEMORY(unique("memory")).create()
-    with roomy.threshold_events("2M") as events, roomy.event("memory.usage_in_bytes", "2M") as same:
-        with holding(roomy.path, 8 * MIB) as task:
-            held(task)
-            let_go(task)
-        roomy.delete()
-        other = same.wait(PATIENCE)
+    with crossed_and_removed(unique("memory")) as (events, crossings):
         with meanwhile():
             event = events.wait(PATIENCE)
         assert event is not None
-        assert other is not None
-        assert event.crossings == other.signals >= 1
+        assert event.crossings == crossings
         assert event.usage is None
         with pytest.raises(GroupRemovedError):
             events.wait(PATIENCE)
