@@ -334,9 +334,13 @@ class Subscription(Generic[T]):
             event = self._watch.happened(abs(signals), text)
         except OSError as error:
             return self._last_words(error, abs(signals), abs(signals))
-        if signals < 0:
-            signal.settled()
-        return event
+        if signals > 0:
+            return event
+        # Kept as long as something is called: who is interrupted leaves it to the next who asks.
+        if event is not None:
+            self._kept += (event,)
+        signal.settled()
+        return self.next_kept()
 
     def _last_words(self, error: OSError, least: int, most: int) -> T | None:
         """Return what so many signals told of before the group went away.
