@@ -201,7 +201,6 @@ class Changes(Signal):
         import select
 
         super().__init__(prefix, file)
-        always_readable()  # while there is a descriptor to be had: waking takes none then
         self._epoll: select.epoll = select.epoll()
         #: Who wakes it when the group is removed; a trigger does so itself.
         self._woken: Removals | None = None
@@ -235,10 +234,9 @@ class Changes(Signal):
     def wake(self) -> None:
         import select
 
-        try:
-            self._epoll.register(always_readable(), select.EPOLLIN)
-        except FileExistsError:
-            return  # it is awake
+        # Such a file can be read at any time. Another one that is readable for ever would not do for all of them: the
+        # kernel lets a file wake a thousand epoll descriptors, and five hundred that are in another one.
+        self._epoll.modify(self.file, select.EPOLLIN)
 
     def close(self) -> None:
         if self._woken is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import selectors
 import threading
 from collections import Counter
@@ -20,6 +21,7 @@ from tests.support import oracle, processes
 from tests.support.capabilities import needs
 from tests.support.held import open_files, resident
 from tests.support.hogs import PATIENCE, bound, hogs
+from tests.support.unified import UNIFIED
 
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
@@ -126,6 +128,19 @@ def test_10_000_groups_on_v1(unique: Unique) -> None:
 @needs("memory", version=2)
 def test_2_000_groups_on_v2(unique: Unique) -> None:
     serve_many(unique("memory"), 2_000, 3 * 2_000)
+
+
+@needs("cgroup-v2")
+def test_hundreds_hear_of_one_removal(unique: Unique) -> None:
+    group = UNIFIED(unique("freezer").rpartition("/")[2]).create()
+    with files_allowed(2 * 700 + OTHER_FILES), select.epoll() as outer, ExitStack() as stack:
+        waiting = [stack.enter_context(group.populated_events()) for _ in range(700)]
+        for events in waiting:
+            outer.register(events, select.EPOLLIN)
+        group.delete()
+        for events in waiting:
+            with pytest.raises(GroupRemovedError):
+                events.wait(PATIENCE)
 
 
 def test_hundreds_of_groups(unique: Unique) -> None:
