@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
-from . import _locks, _native
+from . import _native
 from ._removals import removals
 from ._types import TYPE_CHECKING
 from ._waiting import LONGEST_POLL
@@ -289,16 +289,3 @@ class Stall(Trigger):
 
 def _gone() -> OSError:
     return OSError(errno.ENODEV, os.strerror(errno.ENODEV))
-
-
-_readable_for_ever = -1
-_once = _locks.lock()
-
-
-def always_readable() -> int:
-    """Return a descriptor that is always readable, the same for all: it is never read. Raises OSError."""
-    global _readable_for_ever
-    with _once:
-        if _readable_for_ever < 0:
-            _readable_for_ever = os.eventfd(1, os.EFD_CLOEXEC)
-    return _readable_for_ever

@@ -8,7 +8,6 @@ import time
 from _thread import get_ident
 
 from . import _locks
-from ._signals import always_readable
 from ._types import TYPE_CHECKING, Any, Generic, T
 from .errors import BusyError, ClosedError, GroupRemovedError, UnavailableError
 
@@ -162,7 +161,7 @@ class Observer:
             import select
             import threading
 
-            always_readable()  # while there is a descriptor to be had: stop() is to take none
+            _always_readable()  # while there is a descriptor to be had: stop() is to take none
             epoll = select.epoll()
             # A daemon: a program that has nothing left to do but to be called back may end.
             thread = threading.Thread(target=self._run, args=(epoll,), name="pycgroup-observer", daemon=True)
@@ -237,10 +236,22 @@ class Observer:
         self.stop()
 
 
+_readable_for_ever = -1
+
+
+def _always_readable() -> int:
+    """Return a descriptor that is always readable, for all observers: it is never read. Raises OSError."""
+    global _readable_for_ever
+    with _lock:
+        if _readable_for_ever < 0:
+            _readable_for_ever = os.eventfd(1, os.EFD_CLOEXEC)
+    return _readable_for_ever
+
+
 def _wake(epoll: select.epoll) -> None:
     """Wake the thread, which sees that it is not wanted."""
     try:
-        epoll.register(always_readable())
+        epoll.register(_always_readable())
     except (OSError, ValueError):
         return  # so a signal handler has done just now
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # How long a kill may take to be counted after the signal, in seconds: on a busy machine a hundred times the usual.
 _PATIENCE = 0.25
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.00005, 0.005
+# The same in milliseconds, for poll(); nanoseconds in one, and in a wait that is worth looking through groups below.
 _LONGEST_PAUSE_MS, _MILLION, _LONG = 5, 1_000_000, 20_000_000
 #: What an event reports beside the counters: its attribute and the setting of MEMORY.
 _FIGURES = {"usage": "usage_in_bytes", "limit": "limit_in_bytes", "failcnt": "failcnt", "peak": "max_usage_in_bytes"}

@@ -54,7 +54,7 @@ from tests.support.hogs import (
     no_kill_is_left,
     until_waiting,
 )
-from tests.support.interrupts import interrupted
+from tests.support.interrupts import interrupt, interrupted
 from tests.support.kmsg import logged_meanwhile, written_log
 from tests.support.unified import UNIFIED
 
@@ -329,10 +329,6 @@ def next_kill_unasked(events: Subscription[OomEvent]) -> OomEvent:
     event = events.wait(PATIENCE)
     assert event is not None
     return event
-
-
-def interrupt() -> None:
-    raise InterruptedError
 
 
 @v1

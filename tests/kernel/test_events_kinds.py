@@ -36,7 +36,7 @@ from tests.support import oracle, processes
 from tests.support.capabilities import needs
 from tests.support.descriptors import all_taken_but, few_descriptors
 from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, let_go, until_waiting
-from tests.support.interrupts import interrupted
+from tests.support.interrupts import interrupt, interrupted
 from tests.support.unified import UNIFIED
 
 if TYPE_CHECKING:
@@ -262,10 +262,6 @@ def test_an_interrupt_loses_no_crossing(
             total, signals = total + event.crossings, signals + other.signals
             assert event.above is (signals % 2 == 1)
             assert total == signals
-
-
-def interrupt() -> None:
-    raise InterruptedError
 
 
 @v1

@@ -24,3 +24,8 @@ def interrupted(function: str, handler: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         sys.settrace(before)
+
+
+def interrupt() -> None:
+    """Be a handler that raises."""
+    raise InterruptedError
