@@ -111,33 +111,36 @@ def new_child(fields: dict[str, int]) -> Any:
     return _load().ffi.new("struct pycgroup_child *", fields)
 
 
+def strings(texts: Sequence[bytes]) -> tuple[bytes, int]:
+    """Return what start() takes for several strings. Raises ValueError for one with a NUL in it."""
+    joined = b"\0".join((*texts, b""))
+    if joined.count(b"\0") != len(texts):
+        raise ValueError(_NUL)
+    return joined, len(texts)
+
+
 def start(  # noqa: PLR0917  # as C takes them
     report: Any,
     into: bytes | None,
-    entries: Sequence[bytes],
-    programs: Sequence[bytes],
-    arguments: Sequence[bytes],
-    environment: Sequence[bytes],
+    entries: tuple[bytes, int],
+    programs: tuple[bytes, int],
+    arguments: tuple[bytes, int],
+    environment: tuple[bytes, int],
     directory: bytes | None,
     groups: Sequence[int],
     keep: Sequence[int],
 ) -> tuple[int, int, int, int]:
     """Start a program inside groups; return its pid (-1 for none), the stage where it failed, errno, which group.
 
-    `report` is of new_child(). Raises ValueError for a string with a NUL in it.
+    `report` is of new_child(), the four lists of strings(). Raises ValueError for a directory with a NUL in it.
     """
     loaded = _load()
     null = loaded.ffi.NULL
-    lists: list[Any] = []
-    for texts in (entries, programs, arguments, environment):
-        blob = b"\0".join((*texts, b""))
-        if blob.count(b"\0") != len(texts):
-            raise ValueError(_NUL)
-        lists += blob, len(texts)
     if directory is not None and b"\0" in directory:
         raise ValueError(_NUL)
+    lists = (*entries, *programs, *arguments, *environment)
     pid = loaded.lib.pycgroup_start(
-        report, into or null, *lists, null if directory is None else directory, list(groups), list(keep)
+        report, into or null, *lists, null if directory is None else directory, groups, keep
     )
     return pid, report.stage, report.number, report.which
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Start a process inside its groups: a subprocess.Popen whose child enters them before its first instruction.
 
-subprocess does all that it always does, from looking up the program to reporting why it could not be executed; only the
-one function of it that forks and executes is another: spawn.c, which enters the groups first. preexec_fn, which would
-do, runs Python between fork and exec: that is unsafe with threads, and takes four times as long.
+subprocess does all that it always does but for one method: what forks and executes is spawn.c, which enters the groups
+first, and which tells by itself why a program could not be executed. preexec_fn, which would do, runs Python between
+fork and exec: that is unsafe with threads, and takes four times as long.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from signal import SIGKILL
-from types import FunctionType
 
 from . import _kernfs, _native
 from ._types import TYPE_CHECKING
@@ -22,7 +21,7 @@ from .errors import GroupBusyError, InvalidValueError
 from .members import _REFUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from .errors import CgroupError
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
 _FULL = "a pids limit of this group or of one above it, or the user's limit of processes (ulimit -u), is reached"
 
 _LAST_ID = 2**32 - 2
-
-# Python 3.12 tells a failed chdir() from other failures before exec.
-_NO_CHDIR = b"noexec:chdir" if sys.version_info >= (3, 12) else b"noexec"
-_MESSAGES = {_native.PREPARE: b"noexec", _native.CHDIR: _NO_CHDIR, _native.EXEC: b""}
 
 
 class Entrance:
@@ -95,75 +90,70 @@ class Popen(subprocess.Popen["Any"]):
         self.cpu_time: tuple[float, float] | None = None
         super().__init__(args, *positional, **options)
 
-    def _execute_child(self, *given: Any) -> None:
-        # The method itself, as this Python has it, with another fork_exec among its globals: nothing that other
-        # threads use is touched.
-        names = _Names(_fork_exec=self._start, _USE_POSIX_SPAWN=False)
-        try:
-            FunctionType(_EXECUTE_CHILD.__code__, names)(self, *given)
-        except subprocess.SubprocessError as error:
-            mark, _, numbers = str(error).partition(" ")
-            if mark != _REFUSED_MARK:
-                raise
-            raise self._entrance.refusal(*map(int, numbers.split())) from None
+    def _get_handles(self, *streams: Any) -> tuple[int, ...]:
+        handles: tuple[int, ...] = _NO_HANDLES if streams == _NO_STREAMS else _GET_HANDLES(self, *streams)
+        return handles
 
-    def _start(  # noqa: PLR0917  # as _posixsubprocess takes them
+    def _execute_child(  # noqa: PLR0917  # as subprocess calls it
         self,
-        args: Sequence[Any],
-        programs: Sequence[bytes],
+        args: Any,
+        executable: Any,
+        preexec_fn: Callable[[], object] | None,
         close_fds: bool,
-        keep: Sequence[int],
+        pass_fds: Sequence[Any],
         cwd: Any,
-        env: Sequence[bytes] | None,
+        env: Mapping[Any, Any] | None,
         *rest: Any,
-    ) -> int:
-        """Do what _posixsubprocess.fork_exec does, inside the groups."""
-        streams, after = rest[:8], rest[8:]
-        if min(keep, default=0) < 0:
+    ) -> None:
+        if preexec_fn is not None:
+            return self._execute_with(preexec_fn, args, executable, close_fds, pass_fds, cwd, env, *rest)
+        _, _, shell, *streams = rest[:9]
+        restore_signals, gid, groups, uid, umask, new_session, process_group = rest[9:]
+        args, program = _command(args, executable, shell=shell)
+        sys.audit("subprocess.Popen", program, args, cwd, env)
+        keep = sorted({*map(int, pass_fds)})
+        if keep and keep[0] < 0:
             raise ValueError("bad value(s) in fds_to_keep")  # in the words of _posixsubprocess
-        preexec: Callable[[], object] | None = after[7]
-        if preexec is not None:
-            return self._start_with(preexec, (args, programs, close_fds, keep, cwd, env, *rest))
-        stdin, _, _, stdout, _, stderr, _, report = streams
-        restore_signals, new_session, process_group, gid, groups, uid, umask = after[:7]
-        child = {
-            "input": stdin,
-            "output": stdout,
-            "error": stderr,
-            "close_fds": int(close_fds),
-            "restore_signals": int(restore_signals),
-            "new_session": int(new_session),
-            "process_group": process_group,
-            "user": _number(uid),
-            "group": _number(gid),
-            "umask": umask,
-            "group_count": -1 if groups is None else len(groups),
-        }
-        kept = [fd for fd in keep if fd != report]
         entrance = self._entrance
-        entrance.child = _native.new_child({**child, "keep_count": len(kept)})
+        entrance.child = _native.new_child(
+            {
+                "input": streams[0],
+                "output": streams[3],
+                "error": streams[5],
+                "close_fds": int(close_fds),
+                "restore_signals": int(restore_signals),
+                "new_session": int(new_session),
+                "process_group": process_group,
+                "user": _number(uid),
+                "group": _number(gid),
+                "umask": umask,
+                "group_count": -1 if groups is None else len(groups),
+                "keep_count": len(keep),
+            }
+        )
         pid, stage, number, which = _native.start(
             entrance.child,
             None if entrance.into is None else os.fsencode(entrance.into),
-            [*map(os.fsencode, entrance.files)],
-            programs,
-            [*map(os.fsencode, args)],
-            _environment() if env is None else env,
+            _native.strings([*map(os.fsencode, entrance.files)]),
+            _native.strings(_candidates(os.fsencode(program), env)),
+            _native.strings([*map(os.fsencode, args)]),
+            _environment() if env is None else _native.strings([*map(_assigned, env.items())]),
             None if cwd is None else os.fsencode(cwd),
             groups or (),
-            kept,
+            keep,
         )
+        if max(streams) >= 0:
+            _CLOSE_PIPE_FDS(self, *streams)
+        if stage == _native.STARTED and pid > 0:
+            self.pid, self._child_created = pid, True
+            return None
+        if pid > 0:
+            with suppress(ChildProcessError):  # SIGCHLD is ignored
+                os.waitpid(pid, 0)
         if stage == _native.ENTER:
-            if pid > 0:
-                with suppress(ChildProcessError):  # SIGCHLD is ignored
-                    os.waitpid(pid, 0)
             raise entrance.refusal(number, which)
-        if pid < 0:
-            raise OSError(number, os.strerror(number))
-        if stage != _native.STARTED:
-            # Where subprocess looks for it: there it becomes the exception that everybody knows.
-            os.write(report, b"OSError:%x:%s" % (number, _MESSAGES[stage]))
-        return pid
+        blamed = {_native.CHDIR: cwd, _native.EXEC: program}.get(stage)
+        raise OSError(number, os.strerror(number), *filter(None, [blamed]))
 
     def _try_wait(self, wait_flags: int) -> tuple[int, int]:
         """Do what subprocess's own does, and keep what the kernel tells beside the status."""
@@ -176,42 +166,63 @@ class Popen(subprocess.Popen["Any"]):
             self.cpu_time = used.ru_utime, used.ru_stime
         return pid, status
 
-    def _start_with(self, preexec: Callable[[], object], given: tuple[Any, ...]) -> int:
+    def _execute_with(self, preexec: Callable[[], object], args: Any, *given: Any) -> None:
         """Start a child that runs Python of the caller's before it executes the program: after it is inside."""
-        report = given[13]
-        gid, groups, uid = given[17:20]
+        import mmap
+
+        executable, close_fds, pass_fds, cwd, env, *others, gid, groups, uid, umask, new_session, process_group = given
         for number in (gid, uid, *(groups or ())):
             _number(number)
-        entrance = self._entrance
+        entrance, refused = self._entrance, mmap.mmap(-1, mmap.PAGESIZE)  # which the child shares
 
         def enter() -> None:  # pragma: no cover  # in a forked process
-            for which, file in enumerate(entrance.files):
-                try:
-                    _kernfs.write(file, "0")
-                except OSError as cause:
-                    os.write(report, f"SubprocessError:0:{_REFUSED_MARK} {cause.errno} {which}".encode())
-                    os._exit(255)
+            done = 0
             try:
+                for file in entrance.files:
+                    _kernfs.write(file, "0")
+                    done += 1
                 _become(uid, gid, groups)
             except OSError as cause:
-                os.write(report, b"OSError:%x:%s" % (cause.errno or 0, _MESSAGES[_native.PREPARE]))
-                os._exit(255)
+                refused.write(b"%d %d" % (cause.errno or 0, done))
+                raise
             preexec()
 
         # Who has become another user, as C does before it calls a function, may not enter any more.
-        pid: int = _FORK_EXEC(*given[:17], None, None, None, given[20], enter, *given[22:])
-        return pid
+        rest = (*others, None, None, None, umask, new_session, process_group)
+        with refused:
+            try:
+                _EXECUTE_CHILD(self, args, executable, enter, close_fds, pass_fds, cwd, env, *rest)
+            except subprocess.SubprocessError:
+                number, done = map(int, refused.read().rstrip(b"\0").split() or (0, 0))
+                if not number:
+                    raise  # it was the caller's function
+                if done < len(entrance.files):
+                    raise entrance.refusal(number, done) from None
+                raise OSError(number, os.strerror(number)) from None
 
 
-class _Names(dict["str", "Any"]):
-    """The names that a function of subprocess sees, some of them others: CPython asks __missing__ for the rest."""
+_NO_STREAMS, _NO_HANDLES = (None,) * 3, (-1,) * 6
+# typeshed does not have them.
+_GET_HANDLES, _CLOSE_PIPE_FDS, _EXECUTE_CHILD = (
+    getattr(subprocess.Popen, name) for name in ("_get_handles", "_close_pipe_fds", "_execute_child")
+)
 
-    __missing__ = vars(subprocess).__getitem__
+
+def _command(args: Any, executable: Any, *, shell: bool) -> tuple[list[Any], Any]:
+    """Return the arguments and the program, as subprocess has them."""
+    if isinstance(args, os.PathLike) and shell:
+        raise TypeError("path-like args is not allowed when shell is true")
+    args = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
+    if shell:
+        args = [executable or "/bin/sh", "-c", *args]
+    return args, args[0] if executable is None else executable
 
 
-_FORK_EXEC: Any = getattr(subprocess, "_fork_exec")  # noqa: B009  # nor this
-_EXECUTE_CHILD: Any = getattr(subprocess.Popen, "_execute_child")  # noqa: B009  # typeshed does not have it
-_REFUSED_MARK = "pycgroup-refused"
+def _candidates(program: bytes, env: Mapping[Any, Any] | None) -> list[bytes]:
+    """Return the paths at which a program may be."""
+    if b"/" in program:
+        return [program]
+    return [os.path.join(os.fsencode(directory), program) for directory in os.get_exec_path(env)]
 
 
 def _become(uid: int | None, gid: int | None, groups: Sequence[int] | None) -> None:  # pragma: no cover  # as above
@@ -229,16 +240,23 @@ def _number(value: int | None) -> int:
     return -1 if value is None else value
 
 
-_known_environment: tuple[dict[bytes, bytes], list[bytes]] = ({}, [])
+def _assigned(variable: tuple[Any, Any]) -> bytes:
+    name, value = map(os.fsencode, variable)
+    if b"=" in name:
+        raise ValueError("illegal environment variable name")  # in the words of subprocess
+    return name + b"=" + value
 
 
-def _environment() -> list[bytes]:
+_known_environment: tuple[dict[bytes, bytes], tuple[bytes, int]] = ({}, (b"", 0))
+
+
+def _environment() -> tuple[bytes, int]:
     # Not what C has: another thread may change that while the child is started.
     global _known_environment
     now: dict[bytes, bytes] = getattr(os.environb, "_data")  # noqa: B009  # items() would decode and encode each
     if now != _known_environment[0]:
         copy = dict(now)
-        _known_environment = copy, [b"%b=%b" % item for item in copy.items()]
+        _known_environment = copy, _native.strings([b"%b=%b" % item for item in copy.items()])
     return _known_environment[1]
 
 

@@ -93,7 +93,9 @@ def test_a_group_that_is_gone_is_named_with_what_was_asked(everywhere: dict[Hier
     child |= {"close_fds": 1, "restore_signals": 1, "new_session": 0, "group_count": -1}
     report = _native.new_child(child)
     into = os.fsencode(entrance.directories[-1])
-    files = [os.fsencode(file) for file in entrance.files]
-    pid, stage, _, _ = _native.start(report, into, files, [b"/bin/true"], [b"true"], [], None, [], [])
+    files, programs, arguments, environment = map(
+        _native.strings, ([*map(os.fsencode, entrance.files)], [b"/bin/true"], [b"true"], [])
+    )
+    pid, stage, _, _ = _native.start(report, into, files, programs, arguments, environment, None, [], [])
     os.mkdir(entrance.directories[-1])
     assert (pid, stage) == (-1, _native.ENTER)
