@@ -106,7 +106,7 @@ _NUL = "embedded null byte"  # in the words of _posixsubprocess
 STARTED, ENTER, PREPARE, CHDIR, EXEC = range(5)
 
 
-def new_child(fields: dict[str, int]) -> Any:
+def new_child(*fields: int) -> Any:
     """Return what start() wants to know of a child and, in its `pid`, notes: the fields of spawn.c's pycgroup_child."""
     return _load().ffi.new("struct pycgroup_child *", fields)
 

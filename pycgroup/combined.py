@@ -25,6 +25,7 @@ from .making import Made
 from .names import group_name
 from .placed import Placed, below
 from .settings import apply
+from .steps import Step, steps
 from .turns import Turn
 
 if TYPE_CHECKING:
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
     from .limits import Limits, LimitWords
     from .settings import Setting
 
-# What counts for run() is taken along, if it can be, but no more than that: each directory of v1 costs as much as a
-# tenth of starting a program.
-_ALWAYS = (controllers.MEMORY,)
-_BESIDE: dict[type[controllers.Core], type[controllers.Core]] = {controllers.CPU: controllers.CPUACCT}
 # Seconds to wait for what was killed: for what is not frozen, and for all.
 _BRIEFLY, _PATIENCE = 1.0, 10.0
 # Between two looks at whether a start in another thread is over.
@@ -93,22 +90,20 @@ class Combined(Placed):
 
     def _make(self, made: Made) -> None:
         """Make what is missing and set the limits."""
-        settings = self.limits.settings()
-        checked = {kind: self.view(kind).checked(values) for kind, values in settings.items()}
-        beside = [_BESIDE[kind] for kind in settings if kind in _BESIDE]
-        kinds: dict[type[controllers.Core], None] = dict.fromkeys([*settings, *_ALWAYS, *beside])
-        for kind in kinds:
-            self._make_for(kind, made, needed=kind in settings)
+        found = steps(self)
+        for step in found:
+            self._make_for(step, made)
         if not self._places:
-            self._make_for(controllers.FREEZER, made, needed=True)
-        for kind, values in checked.items():
-            self._limit(kind, values, made)
+            self._make_for(Step(self, controllers.FREEZER, {}), made)
+        for step in found:
+            if step.values:
+                self._limit(step, self._places[step.tree], made)
         # One that has a name may have been entered by others already.
         self.is_fresh = made.alone
 
     def _holds(self, made: Made) -> bool:
         """Return whether an entry has made the group, or shares it, and not just one above it."""
-        return not {*made.held}.isdisjoint(self._places.values())
+        return made.alone or not {*made.held}.isdisjoint(self._places.values())
 
     def _forget(self, made: Made) -> None:
         """Undo what an entry that has failed, or was interrupted, has done so far."""
@@ -124,26 +119,34 @@ class Combined(Placed):
         if not self._is_held:
             self._places = {}
 
-    def _make_for(self, kind: type[controllers.Core], made: Made, *, needed: bool) -> None:
+    def _make_for(self, step: Step, made: Made) -> None:
+        tree = step.tree
         try:
-            place = self.view(kind)._place
             first = len(made.directories)
-            if place.hierarchy not in self._places:
+            directory = self.directory(tree)
+            if tree not in self._places:
                 try:
-                    made.make(place.directory, place.hierarchy.path)
+                    made.make(directory, tree.path)
                 except OSError as cause:
-                    raise self._failed(cause, f"make {place.directory}") from cause
-                self._places[place.hierarchy] = place.directory
-            topmost = [*made.directories[first:], place.directory][0]
-            place.hierarchy.enable(place.directory, place.controller, topmost)
+                    raise self._failed(cause, f"make {directory}") from cause
+                self._places[tree] = directory
+            tree.enable(directory, step.controller, [*made.directories[first:], directory][0])
         except _REFUSALS:
-            if needed:
+            if step.needed:
                 raise
 
-    def _limit(self, kind: type[controllers.Core], values: dict[Setting[Any, Any], Any], made: Made) -> None:
-        view = self.view(kind)
-        before = {} if view.path in made.directories else _read(view, values)
-        if kind is controllers.CPUSET:
+    def _limit(self, step: Step, directory: str, made: Made) -> None:
+        if step.texts and directory in made.directories:
+            try:
+                for file, text in step.texts:
+                    _kernfs.write(f"{directory}/{file}", text)
+            except OSError:
+                pass  # what is wrong is said below
+            else:
+                return
+        view, values = self.view(step.kind), step.values
+        before = {} if directory in made.directories else _read(view, values)
+        if step.kind is controllers.CPUSET:
             # v1 takes no process before both are set.
             above = controllers.CPUSET(os.path.dirname(view._place.name))
             whole = view.checked({"cpus": above.effective_cpus, "mems": above.effective_mems})
@@ -173,14 +176,15 @@ class Combined(Placed):
         alone = self._unnamed and not self._entries
         made = Made(alone=alone, marked=not alone)
         try:
-            with Turn(needed=not alone):
-                self._enter_or_forget(made)
-        except FileExistsError:
-            if not alone:
-                raise
-        except BaseException:
+            if alone:
+                self._enter(made)
+            else:
+                with Turn():
+                    self._enter_or_forget(made)
+        except BaseException as error:
             self._forget(made)  # also where the turn's end was interrupted
-            raise
+            if not (alone and isinstance(error, FileExistsError)):
+                raise
         else:
             return self
         self._rename(owners.unique_name())  # this process has become another program, which counts from the start
@@ -206,7 +210,7 @@ class Combined(Placed):
         elif made.mark:
             self._share(made)
         self._make(made)
-        self._is_own |= self._holds(made)
+        self._is_own = self._is_own or self._holds(made)
         self._entries.append(made)
         self._is_held = True
 
@@ -233,7 +237,7 @@ class Combined(Placed):
         in it. In a forked child nothing is done: the group is its parent's.
         """
         *around, made = self._entries
-        others = any(each.process == os.getpid() for each in around)
+        others = bool(around) and any(each.process == os.getpid() for each in around)
         holds = self._holds(made)
         ends = made.process == os.getpid() and not (others and not made.held)
         self._is_ending = ends and holds and not others  # first, so that no other thread enters meanwhile
@@ -250,9 +254,13 @@ class Combined(Placed):
             self._is_held = bool(self._entries)
 
     def _is_removed(self, made: Made) -> bool:
-        with Turn(needed=bool(made.mark)):
-            if not made.remove():
-                return False
+        if made.alone:
+            gone = made.remove()
+        else:
+            with Turn(needed=bool(made.mark)):
+                gone = made.remove()
+        if not gone:
+            return False
         for view in self._views.values():
             view._forget_members()
         return True

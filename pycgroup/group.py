@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from . import controllers
+from ._lazy import Lazy
 from ._types import TYPE_CHECKING
 from .starting import Starting
 
@@ -12,11 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, ParamSpec, TypeVar
 
+    from . import asynchronous, delegation, functions, running, spawn
     from .delegation import Delegated
     from .results import Result
 
     P = ParamSpec("P")
     R = TypeVar("R")
+else:
+    names = ("asynchronous", "delegation", "functions", "running", "spawn")
+    asynchronous, delegation, functions, running, spawn = map(Lazy, names)
 
 
 class Cgroup(Starting):
@@ -56,9 +61,7 @@ class Cgroup(Starting):
         others can have controllers. `timeout` is seconds. Raises UnavailableError that says what to do where nobody
         delegates, PermissionDeniedError.
         """
-        from .delegation import delegated
-
-        return delegated(pid, leaf=leaf, timeout=timeout)
+        return delegation.delegated(pid, leaf=leaf, timeout=timeout)
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function in a new process inside the group, and return its value or raise its exception.
@@ -66,9 +69,7 @@ class Cgroup(Starting):
         The function, what it is given and what it returns must be such as pickle takes. Raises MemoryLimitExceeded
         where the kernel killed the process for want of memory, WorkerDiedError where it ended otherwise.
         """
-        from .functions import call
-
-        value: R = call(self, function, args, kwargs)
+        value: R = functions.call(self, function, args, kwargs)
         return value
 
     def run(
@@ -86,19 +87,15 @@ class Cgroup(Starting):
         A timeout (in seconds) kills the whole group, grandchildren too. With `check` an OOM kill in the group raises
         MemoryLimitExceeded. Raises as popen() and subprocess.run do.
         """
-        from .running import run
-
         given = (args, *positional)
-        return run(self, given, options, input, timeout, capture_output=capture_output, check=check)
+        return running.run(self, given, options, input, timeout, capture_output=capture_output, check=check)
 
     async def create_subprocess_exec(self, program: Any, *args: Any, **options: Any) -> asyncio.subprocess.Process:
         """Start a program inside the group as asyncio.create_subprocess_exec does, with the same options and result.
 
         Raises as popen() does, and ValueError for what asyncio does not take, such as text=True.
         """
-        from .asynchronous import create_subprocess_exec
-
-        return await create_subprocess_exec(self, program, *args, **options)
+        return await asynchronous.create_subprocess_exec(self, program, *args, **options)
 
     def wrap(self, args: Sequence[Any]) -> list[str]:
         """Return the arguments of a program that enters the group and then executes `args`, for any other launcher.
@@ -106,9 +103,7 @@ class Cgroup(Starting):
         A shell does it: where the group cannot be entered, it says so and exits with 126. Raises GroupNotFoundError,
         and InvalidValueError for what is no list of arguments.
         """
-        from .spawn import wrap
-
-        return wrap(self.launch(), args)
+        return spawn.wrap(self.launch(), args)
 
     @property
     def cpu(self) -> controllers.CPU:

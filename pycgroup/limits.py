@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from _functools import _lru_cache_wrapper as lru_cache  # type: ignore[import-not-found]  # as in _native.py
+
 from . import controllers
 from ._types import TYPE_CHECKING
 from .codecs import COUNT, UNLIMITED, size
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict, Unpack
 
     from .codecs import AmountLike
+    from .hosts import Host
+    from .steps import Step
 
     class LimitWords(TypedDict, total=False):
         """The words, for what passes them on."""
@@ -54,7 +58,7 @@ class Limits:
     Raises InvalidValueError for what no kernel would take; the rest is checked when the group is made.
     """
 
-    __slots__ = ("_settings", "_words")
+    __slots__ = ("_settings", "_words", "known")
 
     #: The words, in the order in which they are shown.
     WORDS = ("memory", "swap", "cpus", "cpu_shares", "cpuset", "mems", "pids", "io")
@@ -67,6 +71,8 @@ class Limits:
                 raise TypeError(f"there is no limit {word!r}{near}; there are {', '.join(self.WORDS)}")
         self._words = {word: given[word] for word in self.WORDS if given.get(word) is not None}
         self._settings: dict[type[controllers.Core], dict[str, Any]] = {}
+        #: What they come to on a host (see steps.py).
+        self.known: tuple[Host, tuple[Step, ...]] | None = None
         for word in self._words:
             kind, settings = _MEANINGS[word]
             if kind not in self._settings:
@@ -76,6 +82,10 @@ class Limits:
     def joined(cls, limits: Limits | None, words: LimitWords) -> Limits:
         """Return limits, and beside them those that are given in words. Raises TypeError, InvalidValueError."""
         if limits is None:
+            try:
+                return _known(**words)
+            except TypeError:
+                pass  # what cannot be looked up, as `io` is a mapping; or what is wrong
             return cls(**words)
         if not isinstance(limits, Limits):
             raise TypeError(f"{limits!r} is no object of Limits: write limits in words, such as memory='64M'")
@@ -99,6 +109,10 @@ class Limits:
 
     def __repr__(self) -> str:
         return f"Limits({', '.join(f'{word}={value!r}' for word, value in self._words.items())})"
+
+
+# Those that were last given in words; of equal values, True is not 1.
+_known: Callable[..., Limits] = lru_cache(Limits, 256, True, tuple)  # noqa: FBT003  # it has no names for them
 
 
 def _memory(words: dict[str, Any]) -> dict[str, Any]:

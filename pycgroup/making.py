@@ -116,12 +116,14 @@ class Made:
             users = owners.users_of(directory) if directory in self.shared else owners.marks(directory)
         except FileNotFoundError:
             return False  # it has been removed
-        return not all(user == self.mark or owners.is_dead(user) for user in users)
+        return bool(users) and not all(user == self.mark or owners.is_dead(user) for user in users)
 
     def remove(self) -> bool:
         """Remove what is empty and nobody else uses; return whether all of it is gone. Raises OSError."""
-        gone = [self._is_removed(directory) for directory in reversed(self.held)]
-        return all(gone)
+        gone = True
+        for directory in reversed(self.held):
+            gone &= self._is_removed(directory)
+        return gone
 
     def _is_removed(self, directory: str) -> bool:
         try:

@@ -72,7 +72,7 @@ def stat_fields(pid: int) -> list[str]:
 
 def unique_name() -> str:
     """Return a name that no other group has, with its owner in it."""
-    return f"{_PREFIX}{entrance()}"
+    return f"{_PREFIX}{owner()}-{next(_numbers)}"
 
 
 def lasting(name: str) -> str:
@@ -115,7 +115,8 @@ def disown(directory: str) -> None:
 
 def marks(directory: str) -> list[str]:
     """Return who is written on a directory. Raises OSError."""
-    return [user for user in _written(directory) if user != _LEFT]
+    written = _written(directory)
+    return written and [user for user in written if user != _LEFT]
 
 
 def _written(directory: str) -> list[str]:
@@ -125,7 +126,7 @@ def _written(directory: str) -> list[str]:
         if error.errno not in _REFUSED:
             raise
         return []
-    return [name.partition(".pycgroup.")[2] for name in names if name.startswith(_SPACES)]
+    return names and [name.partition(".pycgroup.")[2] for name in names if name.startswith(_SPACES)]
 
 
 def users_of(directory: str) -> list[str]:

@@ -76,7 +76,7 @@ class Placed:
 
     def directory(self, tree: Hierarchy) -> str:
         """Return where it is in a hierarchy, or would be."""
-        if tree in self._places:
+        if self._places and tree in self._places:
             return self._places[tree]
         tree.refuse_directory(self._path)
         return tree.directory(self._path if self.name.startswith("/") else base(tree) + self._path)
@@ -102,6 +102,8 @@ class Placed:
 
     def whole(self) -> dict[Hierarchy, str]:
         """Return where the group is. Raises GroupNotFoundError if it is not wherever its limits need it."""
+        if self._is_held and self._places:
+            return self._places
         there = self.there()
         for kind in () if self._is_held else self.limits.settings():
             tree = locate(kind.V1, kind.V2)[0]

@@ -153,17 +153,17 @@ class _Run:
         """Return how many the OOM killer killed; those in the groups that a test has made are its own affair."""
         if not self._makes_groups:
             return counts.oom_kills or 0
-        kills = [Counters(self._group).read(controllers.MEMORY, _kills_in)]
+        kills = _kills_in(self._group.memory) if self._group.has(controllers.MEMORY) else 0
         for tree, directory in self._below.items():
             if self._group.memory._place.hierarchy is tree:  # noqa: SLF001
-                kills.append(_kills_in(controllers.MEMORY(directory.removeprefix(tree.path))))
-        return sum(filter(None, kills))
+                kills += _kills_in(controllers.MEMORY(directory.removeprefix(tree.path)))
+        return kills
 
     def _figures(self) -> tuple[str, int]:
         """Return what the group counted, for people, and how many the OOM killer killed in it."""
         counters = Counters(self._group)
         counts = Counts(counters)
-        limit = counters.read(controllers.MEMORY, lambda memory: memory.limit_in_bytes)
+        limit = counters.read(controllers.MEMORY, controllers.MEMORY.limit_in_bytes)
         peak = "unknown" if counts.memory_peak is None else f"{counts.memory_peak / _MIB:.1f} MiB"
         shown = "none" if limit in (None, UNLIMITED) else f"{(limit or 0) / _MIB:.1f} MiB"
         most = "unknown" if counts.pids_peak is None else counts.pids_peak

@@ -6,21 +6,24 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from functools import lru_cache
 from typing import NamedTuple
 
 from . import controllers
 from ._types import TYPE_CHECKING
-from .errors import CgroupError, MemoryLimitExceeded
+from .errors import MemoryLimitExceeded
+from .hosts import here
 from .oom import kills_below
 from .victims import log_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, TypeVar
 
     from .combined import Combined
+    from .hierarchy import Hierarchy
+    from .hosts import Host
+    from .settings import Declaration
 
-    C = TypeVar("C", bound=controllers.Core)
     T = TypeVar("T")
 
 _NANO = 1e9
@@ -50,46 +53,69 @@ class Counts:
 
     def __init__(self, counters: Counters) -> None:
         self.oom_kills = counters.oom_kills()
-        self.memory_peak = counters.read(controllers.MEMORY, lambda memory: memory.max_usage_in_bytes)
-        self.cpu_usage = counters.read(controllers.CPUACCT, _cpu_usage)
-        self.throttled_time = counters.read(controllers.CPU, lambda cpu: cpu.stat.throttled_time / _NANO)
-        self.pids_peak = counters.read(controllers.PIDS, lambda pids: pids.peak)
+        self.memory_peak = counters.read(_MEMORY, _MEMORY.max_usage_in_bytes)
+        self.cpu_usage = counters.cpu_usage()
+        self.throttled_time = counters.throttled_time()
+        self.pids_peak = counters.read(controllers.PIDS, controllers.PIDS.peak)
 
 
 class Counters:
-    """The controllers of a group: finding them takes longer than reading what they count."""
+    """Where the controllers of a group count: to find that out takes longer than to read it."""
 
-    __slots__ = ("_views",)
+    __slots__ = ("_places",)
 
     def __init__(self, group: Combined) -> None:
-        self._views: dict[type[controllers.Core], Any] = {
-            kind: group.view(kind) for kind in _COUNTING if group.has(kind)
-        }
+        found = group.found()
+        places = [(kind, found.get(tree), tree.column) for kind, tree in _counting(here())]
+        self._places = {kind: (directory, column) for kind, directory, column in places if directory}
 
-    def read(self, kind: type[C], read: Callable[[C], T]) -> T | None:
+    def read(self, kind: type[controllers.Core], declared: Declaration[T, Any]) -> T | None:
         """Return what one controller says of the group, None where there is no such thing."""
+        if kind not in self._places:
+            return None
+        directory, column = self._places[kind]
+        file = declared.columns[column]
+        if file is None:
+            return None
         try:
-            return read(self._views[kind]) if kind in self._views else None
-        except (CgroupError, AttributeError, KeyError):
+            return file.codec.decode(file.text(f"{directory}/"))
+        except OSError:
             return None  # the kernel does not count it, or the group was removed meanwhile
 
     def oom_kills(self) -> int | None:
-        """Return how many processes of the group were killed for want of memory."""
-        return self.read(controllers.MEMORY, _oom_kills)
+        """Return how many processes of the group were killed for want of memory, be it in groups below."""
+        control = self.read(_MEMORY, _MEMORY.oom_control)
+        if control is None:
+            return None
+        try:
+            # v1 counts those in groups below there alone.
+            below = {} if "oom" in control else kills_below(self._places[_MEMORY][0])
+            return control.oom_kill + sum(below.values())
+        except KeyError:
+            return None  # before Linux 4.13
+
+    def cpu_usage(self) -> tuple[int, int, int] | None:
+        """Return nanoseconds, and the clock ticks of them in user mode and in the kernel."""
+        cpuacct = controllers.CPUACCT
+        usage, stat = self.read(cpuacct, cpuacct.usage), self.read(cpuacct, cpuacct.stat)
+        return None if usage is None or stat is None else (usage, stat.user, stat.system)
+
+    def throttled_time(self) -> float | None:
+        """Return seconds in which the cpus limit held the group back."""
+        stat = self.read(controllers.CPU, controllers.CPU.stat)
+        time: float | None = getattr(stat, "throttled_time", None)
+        return time and time / _NANO
 
 
-_COUNTING = (controllers.MEMORY, controllers.CPUACCT, controllers.CPU, controllers.PIDS)
+_MEMORY = controllers.MEMORY
+_COUNTING = (_MEMORY, controllers.CPUACCT, controllers.CPU, controllers.PIDS)
 
 
-def _oom_kills(group: controllers.MEMORY) -> int:
-    """Return how many were killed, with those in groups below, which v1 counts there alone."""
-    control = group.oom_control
-    return control.oom_kill + (0 if "oom" in control else sum(kills_below(group.path).values()))
-
-
-def _cpu_usage(group: controllers.CPUACCT) -> tuple[int, int, int]:
-    stat = group.stat
-    return group.usage, stat.user, stat.system
+@lru_cache(maxsize=1)
+def _counting(host: Host) -> list[tuple[type[controllers.Core], Hierarchy]]:
+    """Return what counts, and where."""
+    trees = [next((tree for tree in host.hierarchies if tree.serves(kind.V1, kind.V2)), None) for kind in _COUNTING]
+    return [(kind, tree) for kind, tree in zip(_COUNTING, trees, strict=True) if tree is not None]
 
 
 def cpu_time(before: tuple[int, int, int], after: tuple[int, int, int]) -> CpuTime:
@@ -161,7 +187,7 @@ def _killed(group: Combined, result: Result, pid: int, logged: int) -> str | Non
 
 
 def _exceeded(group: Combined, result: Result, victim: str | None) -> MemoryLimitExceeded:
-    limit, peak = Counters(group).read(controllers.MEMORY, lambda memory: memory.limit_in_bytes), result.memory_peak
+    limit, peak = Counters(group).read(_MEMORY, _MEMORY.limit_in_bytes), result.memory_peak
     figures = f"limit {limit} bytes, peak {peak} bytes"
     message = f"the kernel killed {victim or 'a process'} of the group {group.name} for want of memory: {figures}"
     return MemoryLimitExceeded(message, limit=limit, peak=peak, victim=victim, result=result, group=group.name)

@@ -30,7 +30,8 @@ def run(
     check: bool,
 ) -> Result:
     """Do what Cgroup.run() says."""
-    _streams(options, data, capture_output=capture_output)
+    if data is not None or capture_output:
+        _streams(options, data, capture_output=capture_output)
     before = None if group.is_fresh else Counts(Counters(group))
     logged = position() if check else 0
     began = time.monotonic()

@@ -115,21 +115,10 @@ class Popen(subprocess.Popen["Any"]):
         if keep and keep[0] < 0:
             raise ValueError("bad value(s) in fds_to_keep")  # in the words of _posixsubprocess
         entrance = self._entrance
+        flags = map(int, (close_fds, restore_signals, new_session))
+        counts = -1 if groups is None else len(groups), len(keep)
         entrance.child = _native.new_child(
-            {
-                "input": streams[0],
-                "output": streams[3],
-                "error": streams[5],
-                "close_fds": int(close_fds),
-                "restore_signals": int(restore_signals),
-                "new_session": int(new_session),
-                "process_group": process_group,
-                "user": _number(uid),
-                "group": _number(gid),
-                "umask": umask,
-                "group_count": -1 if groups is None else len(groups),
-                "keep_count": len(keep),
-            }
+            streams[0], streams[3], streams[5], *flags, process_group, _number(uid), _number(gid), umask, *counts
         )
         pid, stage, number, which = _native.start(
             entrance.child,

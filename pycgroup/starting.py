@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 
+from ._lazy import Lazy
 from ._types import TYPE_CHECKING
 from .combined import Combined
 from .errors import GroupBusyError, GroupNotFoundError
@@ -12,7 +13,10 @@ from .errors import GroupBusyError, GroupNotFoundError
 if TYPE_CHECKING:
     from typing import Any
 
+    from . import spawn
     from .spawn import Entrance, Popen
+else:
+    spawn = Lazy("spawn")
 
 
 class Starting(Combined):
@@ -27,11 +31,9 @@ class Starting(Combined):
         where the group cannot be entered, so that nothing has run: GroupNotFoundError, GroupBusyError,
         PermissionDeniedError or another CgroupError.
         """
-        from .spawn import Popen
-
         entrance = self.begin()
         try:
-            return Popen(args, *positional, entrance=entrance, **options)
+            return spawn.Popen(args, *positional, entrance=entrance, **options)
         except BaseException:
             entrance.end()
             raise
@@ -64,9 +66,7 @@ class Starting(Combined):
         return entrance
 
     def _way_in(self) -> Entrance:
-        from .spawn import Entrance
-
-        entrance = Entrance(self.whole())
+        entrance = spawn.Entrance(self.whole())
         self.is_fresh = False
         return entrance
 

@@ -89,9 +89,7 @@ def test_a_group_that_this_user_may_not_enter(everywhere: dict[Hierarchy, str]) 
 def test_a_group_that_is_gone_is_named_with_what_was_asked(everywhere: dict[Hierarchy, str]) -> None:
     entrance = Entrance(everywhere)
     os.rmdir(entrance.directories[-1])
-    child = {"input": -1, "output": -1, "error": -1, "process_group": -1, "user": -1, "group": -1, "umask": -1}
-    child |= {"close_fds": 1, "restore_signals": 1, "new_session": 0, "group_count": -1}
-    report = _native.new_child(child)
+    report = _native.new_child(-1, -1, -1, 1, 1, 0, -1, -1, -1, -1, -1, 0)
     into = os.fsencode(entrance.directories[-1])
     files, programs, arguments, environment = map(
         _native.strings, ([*map(os.fsencode, entrance.files)], [b"/bin/true"], [b"true"], [])
