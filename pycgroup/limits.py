@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict, Unpack
 
     from .codecs import AmountLike
-    from .hosts import Host
-    from .steps import Step
 
     class LimitWords(TypedDict, total=False):
         """The words, for what passes them on."""
@@ -71,8 +69,8 @@ class Limits:
                 raise TypeError(f"there is no limit {word!r}{near}; there are {', '.join(self.WORDS)}")
         self._words = {word: given[word] for word in self.WORDS if given.get(word) is not None}
         self._settings: dict[type[controllers.Core], dict[str, Any]] = {}
-        #: What they come to on a host (see steps.py).
-        self.known: tuple[Host, tuple[Step, ...]] | None = None
+        #: What steps.py knows of them.
+        self.known: Any = None
         for word in self._words:
             kind, settings = _MEANINGS[word]
             if kind not in self._settings:

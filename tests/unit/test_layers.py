@@ -20,7 +20,7 @@ MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path i
 ROWS: tuple[tuple[str, frozenset[str]], ...] = tuple(
     (layer, frozenset(names.split()))
     for layer, names in (
-        ("L0", "_types"),
+        ("L0", "_types _lazy"),
         ("L0", "errors _locks"),
         ("L0", "codecs names"),
         ("L0", "stats cpusets quotas"),
@@ -45,6 +45,7 @@ ROWS: tuple[tuple[str, frozenset[str]], ...] = tuple(
         ("L4", "controllers"),
         ("L5", "calming limits owners spawn turns"),
         ("L5", "ending making placed"),
+        ("L5", "steps"),
         ("L5", "combined"),
         ("L5", "starting"),
         ("L5", "results worker"),
