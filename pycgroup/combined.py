@@ -51,7 +51,7 @@ class Combined(Placed):
     __slots__ = ("_ending", "_entries", "_is_ending", "_is_own", "_unnamed")
 
     def __init__(self, name: str | None = None, limits: Limits | None = None, **words: Unpack[LimitWords]) -> None:
-        super().__init__(owners.unique_name() if name is None else name, limits, **words)
+        super().__init__(name, limits, **words)
         self._unnamed = name is None
         self._entries: list[Made] = []
         #: Whether it is of a block's own, so that what is in it since has been started there or brought.

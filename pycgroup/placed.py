@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 
-from . import controllers
+from . import controllers, owners
 from ._types import TYPE_CHECKING
 from .errors import GroupNotFoundError
 from .hierarchy import Place
@@ -29,10 +29,10 @@ class Placed:
 
     __slots__ = ("__weakref__", "_is_held", "_path", "_places", "_views", "is_fresh", "limits", "name")
 
-    def __init__(self, name: str, limits: Limits | None = None, **words: Unpack[LimitWords]) -> None:
+    def __init__(self, name: str | None, limits: Limits | None = None, **words: Unpack[LimitWords]) -> None:
         self.limits = Limits.joined(limits, words)
-        self.name = name
-        self._path = group_name(name)
+        self.name = owners.unique_name() if name is None else name
+        self._path = f"/{self.name}" if name is None else group_name(name)
         self._places: dict[Hierarchy, str] = {}
         #: Whether nothing can have been counted in it yet.
         self.is_fresh = False

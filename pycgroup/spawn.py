@@ -111,7 +111,7 @@ class Popen(subprocess.Popen["Any"]):
         restore_signals, gid, groups, uid, umask, new_session, process_group = rest[9:]
         args, program = _command(args, executable, shell=shell)
         sys.audit("subprocess.Popen", program, args, cwd, env)
-        keep = sorted({*map(int, pass_fds)})
+        keep = sorted({*map(int, pass_fds)}) if pass_fds else []
         if keep and keep[0] < 0:
             raise ValueError("bad value(s) in fds_to_keep")  # in the words of _posixsubprocess
         entrance = self._entrance
@@ -199,9 +199,12 @@ _GET_HANDLES, _CLOSE_PIPE_FDS, _EXECUTE_CHILD = (
 
 def _command(args: Any, executable: Any, *, shell: bool) -> tuple[list[Any], Any]:
     """Return the arguments and the program, as subprocess has them."""
-    if isinstance(args, os.PathLike) and shell:
+    if type(args) is list:  # first, as it is the usual case
+        args = args.copy()
+    elif isinstance(args, os.PathLike) and shell:
         raise TypeError("path-like args is not allowed when shell is true")
-    args = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
+    else:
+        args = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
     if shell:
         args = [executable or "/bin/sh", "-c", *args]
     return args, args[0] if executable is None else executable
