@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from _collections_abc import Mapping  # collections.abc without the rest of collections
+from _functools import _lru_cache_wrapper as lru_cache  # type: ignore[import-not-found]  # as in _native.py
 
 from ._types import TYPE_CHECKING, Generic, K, T
 from .codecs import Codec, zero_or_one
 from .errors import UnsupportedSettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, ClassVar, NoReturn, TypeVar
 
     S = TypeVar("S", bound="Stat")
@@ -198,6 +199,10 @@ class Stats(Codec[S, "Any"], Generic[S]):
         return self._kind(dict(zip(words[::2], map(int, words[1::2]), strict=True)))
 
 
+# It is read after each run and for each event, and nearly always says the same.
+_control: Callable[[str], OomControl] = lru_cache(Stats(OomControl).decode, 16, False, tuple)  # noqa: FBT003
+
+
 class Switch(Stats[OomControl]):
     """`memory.oom_control`: reads as an OomControl, takes a bool (True turns the killer off)."""
 
@@ -205,6 +210,9 @@ class Switch(Stats[OomControl]):
 
     def __init__(self) -> None:
         self._kind = OomControl
+
+    def decode(self, text: str) -> OomControl:
+        return _control(text)
 
     def encode(self, value: Any, current: str = "") -> str:
         return zero_or_one(value.oom_kill_disable if isinstance(value, OomControl) else value)
