@@ -79,7 +79,7 @@ class Counters:
             return None
         try:
             return file.codec.decode(file.text(f"{directory}/"))
-        except OSError:
+        except (OSError, ValueError, LookupError):
             return None  # the kernel does not count it, or the group was removed meanwhile
 
     def oom_kills(self) -> int | None:
@@ -104,7 +104,7 @@ class Counters:
         """Return seconds in which the cpus limit held the group back."""
         stat = self.read(controllers.CPU, controllers.CPU.stat)
         time: float | None = getattr(stat, "throttled_time", None)
-        return time and time / _NANO
+        return None if time is None else time / _NANO
 
 
 _MEMORY = controllers.MEMORY

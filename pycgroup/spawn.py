@@ -141,8 +141,7 @@ class Popen(subprocess.Popen["Any"]):
                 os.waitpid(pid, 0)
         if stage == _native.ENTER:
             raise entrance.refusal(number, which)
-        blamed = {_native.CHDIR: cwd, _native.EXEC: program}.get(stage)
-        raise OSError(number, os.strerror(number), *filter(None, [blamed]))
+        raise OSError(number, os.strerror(number), {_native.CHDIR: cwd, _native.EXEC: program}.get(stage))
 
     def _try_wait(self, wait_flags: int) -> tuple[int, int]:
         """Do what subprocess's own does, and keep what the kernel tells beside the status."""
