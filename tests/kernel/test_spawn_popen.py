@@ -277,6 +277,60 @@ def test_options_that_mean_something_else_when_cut(
             start(["true"], **options)
 
 
+ECHO = 'echo "$0 $*"'
+
+
+def _outcome(run: Callable[..., Any], args: Any, options: dict[str, Any]) -> tuple[Any, ...]:
+    try:
+        done = run(args, stdout=PIPE, **options)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is to be the same
+        return type(error), error.args, getattr(error, "filename", None)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "options"),
+    [
+        (("sh", "-c", ECHO), {}),
+        ("true", {}),
+        (b"true", {}),
+        (Path("/bin/true"), {}),
+        (Path("/bin/true"), {"shell": True}),
+        (ECHO, {"shell": True}),
+        ([ECHO, "a", b"b"], {"shell": True}),
+        (ECHO, {"shell": True, "executable": "/bin/bash"}),
+        ([ECHO], {"executable": Path("/bin/echo")}),
+        (["echo"], {"executable": "/nonexistent"}),
+        ([], {}),
+        ("", {}),
+        (None, {}),
+        ([5], {}),
+        (["/"], {}),
+        (["/etc/passwd"], {}),
+        (["/nonexistent"], {"preexec_fn": str}),
+        (["true"], {"cwd": "/nonexistent", "preexec_fn": str}),
+        (["true"], {"preexec_fn": int("0").__truediv__}),
+        (["true"], {"cwd": b"/nonexistent"}),
+        (["bin/true"], {"cwd": "/usr"}),
+        (["true"], {"cwd": "/\0"}),
+        (["/usr/bin/env"], {"env": {"A": "1", b"B": b"\xff"}}),
+        (["env"], {"env": {"PATH": "/nonexistent:/usr/bin"}}),
+        (["env"], {"env": {"PATH": "/nonexistent"}}),
+        (["env"], {"env": {"A=": "1"}}),
+        (["env"], {"env": {"A": 1}}),
+        (["true"], {"pass_fds": [-1]}),
+        (["true"], {"pass_fds": ["x"]}),
+        (["true"], {"pass_fds": [2**20 - 1]}),
+        (["sh", "-c", "umask"], {"umask": 0o27}),
+        (["true"], {"start_new_session": True}),
+        (["true"], {"process_group": 0}),
+        (["true"], {"process_group": 2**22 + 5}),
+    ],
+)
+def test_subprocess_says_the_same(group: Cgroup, args: Any, options: dict[str, Any]) -> None:
+    assert _outcome(group.run, args, options) == _outcome(subprocess.run, args, options)
+
+
 def test_a_group_that_cannot_be_entered_where_nobody_waits_for_children(group: Cgroup) -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
