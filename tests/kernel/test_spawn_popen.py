@@ -284,7 +284,7 @@ def _outcome(run: Callable[..., Any], args: Any, options: dict[str, Any]) -> tup
     try:
         done = run(args, stdout=PIPE, **options)
     except Exception as error:  # noqa: BLE001  # whatever it is, it is to be the same
-        return type(error), error.args, getattr(error, "filename", None)
+        return type(error), str(error), getattr(error, "filename", None)
     return done.returncode, done.stdout
 
 
