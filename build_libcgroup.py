@@ -83,7 +83,8 @@ int pycgroup_start(struct pycgroup_child *child, const char *into, const char *e
                    const unsigned int *groups, const int *keep);
 int pycgroup_is_subreaper(void);
 
-long long pycgroup_register(const char *directory, const char *file, const char *argument);
+long long pycgroup_register(const char *directory, const char *file, const char *argument, const char *expected,
+                            int log);
 struct pycgroup_listener { int event, watched; long long signals; double time; long long doubtful; };
 long long pycgroup_wait(struct pycgroup_listener *listener, long long nanoseconds);
 long long pycgroup_take(long long listener);

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 _READ = os.O_RDONLY | os.O_CLOEXEC
 _CHUNK = 4096
-_OPEN_MAX = os.sysconf_names["SC_OPEN_MAX"]
-# So many descriptors are plenty on any host.
-_FEW = 256
 _BILLION = 1_000_000_000
 # How long the kernel may take to signal a removal, in milliseconds; eventfd.c says why.
 _REMOVAL = 250
@@ -37,14 +34,14 @@ class Signal:
     """What the three kinds have in common."""
 
     __slots__ = ("_name", "_prefix", "file")
-
-    def __init__(self, prefix: str, name: str) -> None:
-        #: The group's directory with a slash, and the watched file's name: strings that others hold, where a path would
-        #: be one more for each of thousands.
-        self._prefix = prefix
-        self._name = name
-        #: The descriptor of the watched file, or -1 where it is not kept.
-        self.file = -1
+    #: The group's directory with a slash, and the watched file's name: strings that others hold, where a path would be
+    #: one more for each of thousands.
+    _prefix: str
+    _name: str
+    #: The descriptor of the watched file, or -1 where it is not kept.
+    file: int
+    #: What is known since the watch began, of _native.register().
+    found: int = 0
 
     @property
     def _path(self) -> str:
@@ -102,17 +99,15 @@ class Signal:
 class EventFd(Signal):
     """v1: an eventfd registered in cgroup.event_control. The kernel adds one for each event, and one on removal."""
 
-    __slots__ = ("_descriptor", "_inode", "_listener", "_waiter", "is_above")
+    __slots__ = ("_descriptor", "_inode", "_listener", "_waiter", "found")
 
-    def __init__(self, prefix: str, file: str, argument: str) -> None:
-        super().__init__(prefix, file)
-        #: `is_above`: whether there were groups below by then, or may have been.
-        self._descriptor, self.file, self.is_above = _native.register(prefix, file, argument)
+    def __init__(self, prefix: str, file: str, argument: str, expected: bytes = b"", log: int = -1) -> None:
+        self._prefix, self._name = prefix, file
+        self._descriptor, self.file, self.found = _native.register(prefix, file, argument, expected, log)
         self._listener: Any = None
         self._waiter: Callable[[int], int] | None = None
-        # To keep the file tells at once that the group is gone; but with thousands of groups descriptors are scarce,
-        # and the registration does not need it any more.
-        if self.file > _FEW and self.file > os.sysconf(_OPEN_MAX) // 2:
+        # To keep the file tells at once that the group is gone, but the registration does not need it any more.
+        if self.found & _native.SCARCE:
             self._inode = self._number()
             os.close(self.file)
             self.file = -1
@@ -200,7 +195,7 @@ class Changes(Signal):
     def __init__(self, prefix: str, file: str, trigger: bytes = b"") -> None:
         import select
 
-        super().__init__(prefix, file)
+        self._prefix, self._name, self.file = prefix, file, -1
         self._epoll: select.epoll = select.epoll()
         #: Who wakes it when the group is removed; a trigger does so itself.
         self._woken: Removals | None = None

@@ -9,6 +9,7 @@ import time
 import warnings
 
 from . import _locks, _waiting
+from ._native import EXPECTED
 from ._types import TYPE_CHECKING, Generic, T
 from .errors import BusyError, CgroupError, ClosedError, GroupRemovedError
 
@@ -72,21 +73,21 @@ class Ahead(Generic[T]):
 class Watch(Generic[T]):
     """What a signal means: the part of a subscription that differs from kind to kind."""
 
-    __slots__ = ("ahead", "group", "is_closed", "signal")
+    __slots__ = ("group", "is_closed", "signal")
     #: What its events are.
     delivers: ClassVar[type] = object
     signal: Signal
+    #: For the kinds that make their events before they come, once begin() has been called.
+    ahead: Ahead[T] | None = None
 
     def __init__(self, group: str) -> None:
         #: The group's name, for events and messages.
         self.group = group
-        #: For the kinds that make their events before they come, once begin() has been called.
-        self.ahead: Ahead[T] | None = None
         #: Whether the signal's descriptors are closed, or another process's: they may be other files' by now.
         self.is_closed = False
 
     def start(self, text: str) -> None:
-        """Note what the watched file held when the watch began."""
+        """Note what the watched file held when the watch began; '' stands for what the signal was to expect."""
 
     def begin(self) -> object:
         """Do what the first event would be late for, in whatever thread."""
@@ -164,7 +165,7 @@ class Subscription(Generic[T]):
         self._pid = _process
         watch.signal = signal
         try:
-            watch.start(signal.text())
+            watch.start("" if signal.found & EXPECTED else signal.text())
         except BaseException as error:
             if not _is_gone(error):
                 self.close()

@@ -16,6 +16,7 @@ from errno import ENODEV, ENOENT
 
 from . import _kernfs
 from ._locks import looking
+from ._native import ABOVE, NEWS
 from ._types import TYPE_CHECKING
 from .errors import CgroupError
 from .events import Watch
@@ -40,7 +41,7 @@ _LONGEST_PAUSE_MS, _MILLION, _LONG = 5, 1_000_000, 20_000_000
 #: What an event reports beside the counters: its attribute and the setting of MEMORY.
 _FIGURES = {"usage": "usage_in_bytes", "limit": "limit_in_bytes", "failcnt": "failcnt", "peak": "max_usage_in_bytes"}
 #: What a group that was never out of memory says on v1; most subscriptions begin with it.
-_FRESH = "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
+FRESH = b"oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
 _MOST_UNNAMED = 16
 # One for all subscriptions, of which there may be thousands.
 _NO_GROUPS: Mapping[int, int] = {}
@@ -49,14 +50,18 @@ _NO_GROUPS: Mapping[int, int] = {}
 class OomWatch(Watch[OomEvent]):
     """What both versions have in common: the figures of an event, and whom the kernel killed."""
 
-    __slots__ = ("_killed", "_last", "_late", "_logged", "_owner", "_unnamed")
+    __slots__ = ("_killed", "_last", "_late", "_logged", "_open", "_owner", "_unnamed")
     delivers = OomEvent
 
-    def __init__(self, group: str, owner: Holder) -> None:
-        super().__init__(group)
+    def __init__(self, owner: Holder) -> None:
+        # Not by super(): thousands may be made at once, and each function on the way takes as long as five attributes.
+        self.group = owner._path
+        self.is_closed = False
         self._owner = owner
         #: Gives the event that was made last and may not be complete yet, as long as somebody has it.
         self._last: Callable[[], OomEvent | None] = _nothing
+        #: The event whose kills are not counted yet; there is none on v2.
+        self._open: Callable[[], OomEvent | None] | None = None
         #: Kills that have been told, how far the kernel log was read, and how many of them it did not have by then.
         self._killed = self._logged = self._late = 0
         #: Closed events whose victims are still to be looked up, with their kills and the most victims that they have:
@@ -193,28 +198,26 @@ class SignalledOom(OomWatch):
     """v1: each signal is an OOM of the group or of one above it, and `memory.oom_control` counts the kills."""
 
     signal: EventFd
-    __slots__ = ("_above", "_began", "_below", "_below_then", "_ooms", "_open")
+    __slots__ = ("_above", "_began", "_below", "_below_then", "_ooms")
 
-    def __init__(self, group: str, owner: Holder) -> None:
-        super().__init__(group, owner)
-        #: Kills in each of the groups below, which the group's own counter leaves out.
-        self._below: Mapping[int, int] = _NO_GROUPS
-        #: The event whose kills are not counted yet, and its OOMs.
-        self._open: Callable[[], OomEvent | None] | None = None
-        self._ooms = 0
-        #: When its signal was taken, and the kills in the groups below by then: those are not what it is about.
-        self._began = 0.0
-        self._below_then: Mapping[int, int] = _NO_GROUPS
-        #: How far the kernel log was read when the last event was closed.
-        self._above = 0
+    #: Kills in each of the groups below, which the group's own counter leaves out.
+    _below: Mapping[int, int]
+    #: The OOMs of the event that is open, when its signal was taken, and the kills in the groups below by then: those
+    #: are not what it is about.
+    _ooms: int
+    _began: float
+    _below_then: Mapping[int, int]
+    #: How far the kernel log was read when the last event was closed.
+    _above: int
 
     def start(self, text: str) -> None:
-        super().start(text)
-        if text != _FRESH:
+        self._below = _NO_GROUPS
+        if text:
             self._killed = _kills(OOM_CONTROL.decode(text))
-        if self.signal.is_above:
+        found = self.signal.found
+        if found & ABOVE:
             self._below = self._kills_below()
-        self._above = self._logged
+        self._above = self._logged = position(news=found & NEWS)
 
     def happened(self, signals: int, text: str | None) -> OomEvent:
         control = _decoded(text)
@@ -254,7 +257,7 @@ class SignalledOom(OomWatch):
 
     def bide(self, nanoseconds: int) -> int:
         opened, begin, pause = self._open, time.monotonic_ns(), 1
-        if self._below_then and 0 <= nanoseconds < _LONG:
+        if opened is not None and self._below_then and 0 <= nanoseconds < _LONG:
             return nanoseconds  # looking through groups below would take longer
         while opened is not None and not self._is_over(opened, next_may_come=True):
             left = _left(nanoseconds, begin)

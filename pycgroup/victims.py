@@ -46,29 +46,30 @@ class KernelLog:
     """
 
     def __init__(self, path: str = _LOG) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.lseek(self._descriptor, 0, os.SEEK_END)
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.lseek(self.descriptor, 0, os.SEEK_END)
         # It gives None where there is nothing to read, which is cheaper than the exception of os.read. The one of a
         # process is open to its end, of which no warning is wanted.
-        self._file = FileIO(self._descriptor, closefd=False)
+        self._file = FileIO(self.descriptor, closefd=False)
         self._record = bytearray(_RECORD)
         #: The line that announces the next victim, and the group all of whose processes are being killed.
         self._announced = b""
         self._whole = ""
         #: The victims with a number each, and the group that was full; None is one whose group was not told.
         self._victims: dict[int, tuple[Victim | None, str]] = {}
-        self._last = 0
+        #: The number of the last kill, and whether somebody may have read of another one that he has not noted yet.
+        self.last, self.is_being_read = 0, False
 
     def close(self) -> None:
         """Close it."""
         self._file.close()
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
     def position(self) -> int:
         """Return the number of the last kill."""
         with looking:
             self._catch_up()
-            return self._last
+            return self.last
 
     def since(
         self, group: str, after: int, kills: int, most: int | None, *, late: int = 0, heard: bool = False
@@ -83,7 +84,7 @@ class KernelLog:
         while True:
             with looking:
                 self._catch_up()
-                last, new = self._last, self._after(after)
+                last, new = self.last, self._after(after)
             found = [(at, each, limited) for at, each, limited in new if each and _is_below(each.group, group)]
             # Of those whose group was left out, any may be one of these.
             nameless = sum(each is None for _, each, _ in new)
@@ -125,6 +126,13 @@ class KernelLog:
         return [(number, *self._victims[number]) for number in self._victims if number > position]
 
     def _catch_up(self) -> None:
+        before, self.is_being_read = self.is_being_read, True
+        try:
+            self._read()
+        finally:
+            self.is_being_read = before
+
+    def _read(self) -> None:
         for is_continued, text in self._records():
             if text.startswith(_ANNOUNCED):
                 self._announced, self._whole = text, ""
@@ -168,11 +176,11 @@ class KernelLog:
         if end:
             limited, group = _groups(announced)
         self._announced = b""
-        self._last += 1
+        self.last += 1
         known = group and pid.isdecimal() and anon.isdecimal()
         victim = Victim(pid=int(pid), name=name, anon_rss=int(anon) * 1024, group=group) if known else None
-        self._victims[self._last] = victim, limited
-        self._victims.pop(self._last - _MOST, None)
+        self._victims[self.last] = victim, limited
+        self._victims.pop(self.last - _MOST, None)
 
 
 def _is_below(group: str, other: str) -> bool:
@@ -225,10 +233,21 @@ def log_of(place: Place) -> tuple[KernelLog | None, str]:
     return (None, "") if name is None else (kernel_log(), name)
 
 
-def position() -> int:
-    """Return the number of the last kill that the log tells of; 0 where it cannot be read."""
-    log = kernel_log()
-    return 0 if log is None else log.position()
+def position(*, news: int = 1) -> int:
+    """Return the number of the last kill that the log tells of; 0 where it cannot be read.
+
+    `news`: 0 if it was just found to have nothing to read, which is faster.
+    """
+    log = _shared or kernel_log()
+    if log is None:
+        return 0
+    return log.position() if news or log.is_being_read else log.last
+
+
+def descriptor() -> int:
+    """Return a descriptor that polls readable when the log has something to read; -1 where it cannot be read."""
+    log = _shared or kernel_log()
+    return -1 if log is None else log.descriptor
 
 
 def _in_child() -> None:

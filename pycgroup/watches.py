@@ -71,11 +71,12 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
     """
 
     signal: EventFd
-    __slots__ = ("_above", "_find", "_last", "_near", "_other", "_threshold")
+    __slots__ = ("_above", "_find", "_last", "_near", "_other", "_threshold", "ahead")
     delivers = ThresholdEvent
 
     def __init__(self, group: str, threshold: int) -> None:
         super().__init__(group)
+        self.ahead: Ahead[ThresholdEvent] | None = None
         self._threshold = threshold
         self._near = min(threshold // 4, _UNSEEN * (os.cpu_count() or 1))
         #: On which side usage was in the beginning.

@@ -10,13 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 /* How long the kernel may take to signal a removal: it waits for all CPUs to take notice first, 16 ms as a rule, and
    wakes nobody who sleeps before that. */
-enum { LONGEST_LINE = 4096, BILLION = 1000000000, REMOVAL = BILLION / 4 };
+enum { LONGEST_LINE = 4096, LONGEST_TEXT = 256, MANY = 256, BILLION = 1000000000, REMOVAL = BILLION / 4 };
 
 static int announce(int control, int event, int watched, const char *argument)
 {
@@ -38,16 +39,42 @@ static int is_above_others(int group)
     return fstat(group, &about) != 0 || about.st_nlink > 2;
 }
 
-/* Return the eventfd in bits 0 to 31, the descriptor of the watched file in bits 32 to 61, and in bit 62 whether there
-   may be groups below; or a negative errno. Three descriptors at a time are enough. */
-static long long pycgroup_register(const char *directory, const char *file, const char *argument)
+/* Not where no text is expected, so that the file is not read then. */
+static int holds(int file, const char *expected)
+{
+    char text[LONGEST_TEXT];
+    size_t length = strlen(expected);
+
+    return length && pread(file, text, sizeof text, 0) == (ssize_t)length && !memcmp(text, expected, length);
+}
+
+static int has_news(int log)
+{
+    struct pollfd polled = {log, POLLIN, 0};
+
+    return poll(&polled, 1, 0) != 0;
+}
+
+/* With thousands of groups descriptors are scarce: half of those that the process may have are for other things. */
+static int is_scarce(int file)
+{
+    struct rlimit limit;
+
+    return file > MANY && getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)file > limit.rlim_cur / 2;
+}
+
+/* Return the eventfd in bits 0 to 28, the descriptor of the watched file in bits 29 to 57, and answers: whether there
+   may be groups below; once it is registered, whether the file holds the expected text, and whether the log has
+   something to read; and whether descriptors are scarce. Or a negative errno. Three descriptors at a time are enough. */
+static long long pycgroup_register(const char *directory, const char *file, const char *argument, const char *expected,
+                                   int log)
 {
     int group = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC), watched, control = -1, event = -1, number = 0;
-    long long is_above;
+    long long answers;
 
     if (group < 0)
         return -errno;
-    is_above = is_above_others(group);
+    answers = is_above_others(group);
     watched = openat(group, file, O_RDONLY | O_CLOEXEC);
     /* Write-only, which is all that the owner of a delegated group may. */
     if (watched < 0 || (control = openat(group, "cgroup.event_control", O_WRONLY | O_CLOEXEC)) < 0)
@@ -58,8 +85,10 @@ static long long pycgroup_register(const char *directory, const char *file, cons
         number = errno;
     if (control >= 0)
         close(control);
-    if (!number)
-        return is_above << 62 | (long long)watched << 32 | event;
+    if (!number) {
+        answers |= holds(watched, expected) << 1 | has_news(log) << 2 | is_scarce(watched) << 3;
+        return answers << 58 | (long long)watched << 29 | event;
+    }
     if (watched >= 0)
         close(watched);
     if (event >= 0)

@@ -34,6 +34,7 @@ from pycgroup import (
     _locks,
     _removals,
     oom,
+    openers,
     victims,
 )
 from pycgroup import observer as observer_module
@@ -505,6 +506,7 @@ def test_a_group_that_goes_away_while_it_is_subscribed_to(memory: MEMORY, monkey
         return text(self)
 
     monkeypatch.setattr(Signal, "text", removed)
+    monkeypatch.setattr(openers, "FRESH", b"another text")  # which is read where it is not as expected
     with memory.oom_events() as events:
         assert "removed" in repr(events)
         assert select.select([events], [], [], PATIENCE)[0]  # those who poll come, and hear of it
