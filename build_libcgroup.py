@@ -85,7 +85,7 @@ int pycgroup_is_subreaper(void);
 
 long long pycgroup_register(const char *directory, const char *file, const char *argument, const char *expected,
                             int log);
-struct pycgroup_listener { int event, watched; long long signals; double time; long long doubtful; };
+struct pycgroup_listener { int event, watched; long long signals; double time; long long told; };
 long long pycgroup_wait(struct pycgroup_listener *listener, long long nanoseconds);
 long long pycgroup_take(long long listener);
 """

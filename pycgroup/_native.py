@@ -170,12 +170,12 @@ def register(prefix: str, file: str, argument: str, expected: bytes, log: int) -
 
 
 def listener(event: int, watched: int) -> Any:
-    """Return who listens to an eventfd: he notes what he takes, the sum of `signals` and their last `time`."""
+    """Return who listens to an eventfd: he notes the sum of `signals` and their last `time`; you, what was `told`."""
     return _load().ffi.new("struct pycgroup_listener *", (event, watched))
 
 
 def waiting(listener: Any) -> Callable[[int], int]:
-    """Return what waits, so many nanoseconds, and returns how often it was signalled; see eventfd.c."""
+    """Return what waits, so many nanoseconds, and returns how many signals are to be told; see eventfd.c."""
     wait: Callable[[int], int] = partial(_load().lib.pycgroup_wait, listener)
     return wait
 

@@ -225,11 +225,11 @@ class SignalledOom(OomWatch):
             if self._open is not None:
                 self._close(self._open, control or _decoded(self.now_if_possible(None)), next_came=True)
             event = self._event(signals, control)
-            opened = ref(event)
-            self._open, self._ooms, self._began = opened, signals, time.monotonic()
-            self._below_then = self._kills_below()
+            opened, began, below = ref(event), time.monotonic(), self._kills_below()
             event.complete_by(lambda: self._complete(opened))
-            return event
+        # Nothing is called from here on: who is interrupted before leaves the signals to the next event.
+        self._ooms, self._began, self._below_then, self._open = signals, began, below, opened
+        return event
 
     def _complete(self, opened: Callable[[], OomEvent | None]) -> None:
         """Wait until the kernel has counted what it killed, close the event, and have its victims looked up."""

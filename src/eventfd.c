@@ -103,13 +103,13 @@ static int polls(struct pollfd *polled, int count, long long nanoseconds)
     return ppoll(polled, count, nanoseconds < 0 ? NULL : &limit, NULL);
 }
 
-/* Who listens: to which eventfd, for which file's events; how many signals were taken, the last when, in seconds since
-   the epoch; and how many others, of which nobody can tell yet whether the removal is among them. */
+/* Who listens: to which eventfd, for which file's events; how many signals were taken, and the last when, in seconds
+   since the epoch; and how many of them have been told, which is for others to note. */
 struct pycgroup_listener {
     int event, watched;
     long long signals;
     double time;
-    long long doubtful;
+    long long told;
 };
 
 static void note(struct pycgroup_listener *listener, uint64_t signals)
@@ -121,27 +121,25 @@ static void note(struct pycgroup_listener *listener, uint64_t signals)
     listener->time = (double)now.tv_sec + (double)now.tv_nsec / BILLION;
 }
 
-/* Wait for so many nanoseconds, below 0 for ever, and return how often the eventfd was signalled: 0 if the time is
+/* Wait for so many nanoseconds, below 0 for ever, and return how many signals are still to be told: 0 if the time is
    over, or somebody's signal came. It is negative where the watched file may be gone, with its group: such a file
    polls as an error, and of one that is not kept open (-1) nobody can tell. The kernel signals the removal too, a
-   moment later, which this call waits for where there is nothing else to take. Each call returns again what was taken
-   like that before, until somebody sets it to 0: the last answer may have been lost to a signal handler. */
+   moment later, which this call waits for where there is nothing else to tell. What was taken before is returned at
+   once, until it has been told: the last answer may have been lost to a signal handler. */
 static long long pycgroup_wait(struct pycgroup_listener *listener, long long nanoseconds)
 {
     int event = listener->event, watched = listener->watched;
     struct pollfd polled[] = {{event, POLLIN, 0}, {watched, 0, 0}};
-    uint64_t signals = 0;
-    int is_ready = polls(polled, 2, listener->doubtful ? 0 : nanoseconds), is_gone = polled[1].revents & POLLERR;
+    uint64_t signals;
+    long long untold = listener->signals - listener->told;
+    int is_ready = polls(polled, 2, untold ? 0 : nanoseconds), is_gone = polled[1].revents & POLLERR;
 
-    if (is_gone && !(polled[0].revents & POLLIN))
+    if (is_gone && !untold && !(polled[0].revents & POLLIN))
         is_ready = polls(polled, 1, nanoseconds < 0 || nanoseconds > REMOVAL ? REMOVAL : nanoseconds);
-    if (is_ready > 0 && read(event, &signals, sizeof signals) < 0)
-        signals = 0;
-    if (is_gone || watched < 0)
-        return -(listener->doubtful += (long long)signals);
-    if (signals)
+    if (is_ready > 0 && read(event, &signals, sizeof signals) > 0)
         note(listener, signals);
-    return (long long)signals;
+    untold = listener->signals - listener->told;
+    return is_gone || watched < 0 ? -untold : untold;
 }
 
 /* Take what is there. The listener's address is a number: with a single argument, and one that needs no conversion, the
