@@ -187,6 +187,15 @@ def taking(listener: Any) -> Callable[[], int]:
     return take
 
 
+def read_log(log: int, beginnings: bytes, kept: bytearray, *, goes_on: bool) -> int:
+    """Keep what the kernel log has of lines that begin as wanted, and return its length; see kmsg.c. Raises OSError."""
+    loaded = _load()
+    length: int = loaded.lib.pycgroup_read_log(log, beginnings, goes_on, loaded.ffi.from_buffer(kept), len(kept))
+    if length < 0:
+        raise OSError(-length, os.strerror(-length))
+    return length
+
+
 class _CallError(Exception):
     """A function of libcgroup failed: its code, and the thread's last errno, which means something with ECGOTHER."""
 

@@ -220,12 +220,12 @@ class SignalledOom(OomWatch):
         self._above = self._logged = position(news=found & NEWS)
 
     def happened(self, signals: int, text: str | None) -> OomEvent:
-        control = _decoded(text)
         with looking:
+            below = self._kills_below()
             if self._open is not None:
-                self._close(self._open, control or _decoded(self.now_if_possible(None)), next_came=True)
-            event = self._event(signals, control)
-            opened, began, below = ref(event), time.monotonic(), self._kills_below()
+                self._close(self._open, _counted(self.now_if_possible(text)), below, next_came=True)
+            event = self._event(signals, None if text is None else OOM_CONTROL.decode(text))
+            opened, began = ref(event), time.monotonic()
             event.complete_by(lambda: self._complete(opened))
         # Nothing is called from here on: who is interrupted before leaves the signals to the next event.
         self._ooms, self._began, self._below_then, self._open = signals, began, below, opened
@@ -252,7 +252,8 @@ class SignalledOom(OomWatch):
             # Whose signal has come after that is not in these counters, but where it came before nobody can tell.
             if next_may_come and self.signal.pending():
                 return False
-            self._close(opened, control, is_late=is_late)
+            kills = None if control is None else _kills(control)
+            self._close(opened, kills, self._kills_below(), is_late=is_late)
             return True
 
     def bide(self, nanoseconds: int) -> int:
@@ -298,25 +299,31 @@ class SignalledOom(OomWatch):
     def _close(
         self,
         event: Callable[[], OomEvent | None],
-        control: OomControl | None,
+        counted: int | None,
+        below: Mapping[int, int],
         *,
         next_came: bool = False,
         is_late: bool = False,
     ) -> None:
-        """Count what became of an event. Where the next one has come already, the kills of that are left to it."""
-        own, kills, most, below = 0, 0, self._ooms, self._below
+        """Count what became of an event, by the kills counted so far, None if unknown, and those in the groups below.
+
+        Where the next one has come already, the kills of that are left to it.
+        """
+        own, kills, most = 0, 0, self._ooms
         heard, _ = self._heard() if next_came else ([], False)
         its, others = heard[: self._ooms], heard[self._ooms :]
-        if control is not None:
-            below = self._kills_below()
-            own = max(0, _kills(control) - self._killed)
+        if counted is None:
+            below = self._below
+        else:
+            own = max(0, counted - self._killed)
             if next_came:
                 own = min(own, max(0, self._ooms - sum(elsewhere for _, elsewhere in its)))
             kills = own + _rise(self._below, below)
             # The log may be ahead of the counters: what it has beyond them is left to the next event. But what they
             # do not have after so long a time they never will, as the group below that it was in is gone.
             most = max(kills, most) if is_late else kills
-        above, known = its[-1][0] if others else position(), event()
+        # What the log tells after heard() may be the next one's.
+        above, known = its[-1][0] if others else position(news=not next_came), event()
         # Nothing is called here, so that no signal handler's exception leaves half of it done.
         self._open, self._below, self._above = None, below, above
         self._killed += own
@@ -332,7 +339,7 @@ class SignalledOom(OomWatch):
     def outlived(self, least: int, most: int) -> OomEvent | None:
         with looking:
             if self._open is not None:
-                self._close(self._open, None)
+                self._close(self._open, None, self._below)
             self._name()
             victims = self._last_victims(most, heard=True)
             ooms = max(least, min(len(victims), most))
@@ -348,7 +355,9 @@ class SignalledOom(OomWatch):
     def finish(self) -> None:
         with looking:
             if self._open is not None:
-                self._close(self._open, self._control())
+                control = self._control()
+                kills = None if control is None else _kills(control)
+                self._close(self._open, kills, self._kills_below())
             super().finish()
 
 
@@ -361,8 +370,11 @@ def _nothing() -> None:
     """Return None, as a reference does to what is no more."""
 
 
-def _decoded(text: str | None) -> OomControl | None:
-    return None if text is None else OOM_CONTROL.decode(text)
+def _counted(text: str | None) -> int | None:
+    """Return the kills by the text of `memory.oom_control`, which takes less time than to decode it; None without."""
+    if text is None:
+        return None
+    return int(text.partition("\noom_kill ")[2].partition("\n")[0] or 0)  # not before Linux 4.13
 
 
 def _kills(control: OomControl) -> int:

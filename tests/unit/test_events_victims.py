@@ -235,6 +235,21 @@ def test_a_log_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert processes.forked(child)
 
 
+def test_a_kernel_that_says_who_called(log: tuple[KernelLog, Write]) -> None:
+    """With CONFIG_PRINTK_CALLER a record's head has one field more."""
+    reader, write = log
+    write(kill("/g", 7), flags="-,caller=T7")
+    assert [each.pid for each in reader.since("/g", 0, 1, None)[1]] == [7]
+
+
+def test_more_than_one_call_reads(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    reader._kept = bytearray(8193)  # one record
+    for pid in range(1, 5):
+        write(kill("/g", pid))
+    assert [each.pid for each in reader.since("/g", 0, 4, None)[1]] == [1, 2, 3, 4]
+
+
 def test_a_kill_that_is_being_noted_is_known(log: tuple[KernelLog, Write], monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reads has taken it from the log, so that another finds nothing new there."""
     reader, write = log
