@@ -83,14 +83,17 @@ int pycgroup_start(struct pycgroup_child *child, const char *into, const char *e
                    const unsigned int *groups, const int *keep);
 int pycgroup_is_subreaper(void);
 
-long long pycgroup_register(const char *directory, const char *file, const char *argument);
-struct pycgroup_listener { int event, watched; long long signals; double time; long long doubtful; };
+long long pycgroup_register(const char *directory, const char *file, const char *argument, const char *expected,
+                            int log);
+struct pycgroup_listener { int event, watched; long long signals; double time; long long told; };
 long long pycgroup_wait(struct pycgroup_listener *listener, long long nanoseconds);
 long long pycgroup_take(long long listener);
+
+int pycgroup_read_log(int log, const char *beginnings, int goes_on, char *kept, int size);
 """
 
-#: C that stands alone, without libcgroup and without Python: of spawn.py, and of _signals.py.
-SOURCES = [Path(__file__).parent / "src" / name for name in ("spawn.c", "eventfd.c")]
+#: C that stands alone, without libcgroup and without Python: of spawn.py, _signals.py and victims.py.
+SOURCES = [Path(__file__).parent / "src" / name for name in ("spawn.c", "eventfd.c", "kmsg.c")]
 
 SHIM = r"""
 #include <libcgroup.h>

@@ -8,6 +8,7 @@ Groups are not made with it, nor values set: base.py says why. This is the only 
 from __future__ import annotations
 
 import os
+import sys
 from _functools import partial  # type: ignore[import-not-found]  # `functools` itself loads collections
 from _thread import RLock  # what `threading` re-exports; importing that would cost more than all of this module
 
@@ -27,6 +28,11 @@ _LONGEST_CONTROLLER = 31
 _LAST_TID = 2**31 - 1
 #: Where v1 registers an eventfd; memory's groups alone have it.
 _CONTROL = "cgroup.event_control"
+#: What register() finds out; see eventfd.c.
+ABOVE, EXPECTED, NEWS, SCARCE = 1, 2, 4, 8
+_FD = 2**29 - 1
+#: What os.fsencode() looks up each time.
+_ENCODING = sys.getfilesystemencoding()
 
 
 def _is_zero(answer: int) -> bool:
@@ -150,27 +156,29 @@ def is_subreaper() -> bool:
     return bool(_load().lib.pycgroup_is_subreaper())
 
 
-def register(prefix: str, file: str, argument: str) -> tuple[int, int, bool]:
-    """Register an eventfd for a control file in a directory of v1.
+def register(prefix: str, file: str, argument: str, expected: bytes, log: int) -> tuple[int, int, int]:
+    """Register an eventfd for a control file in a directory of v1; return it, and a descriptor of the file.
 
-    Return it, a descriptor of the file, and whether there may be groups below. Raises OSError, whichever of the steps
-    failed.
+    The third number adds up ABOVE (there may be groups below), EXPECTED (the file holds the expected text), NEWS (the
+    log, a descriptor or -1, has something to read) and SCARCE (the process has half of the descriptors that it may
+    have). Raises OSError, whichever of the steps failed.
     """
-    given = (os.fsencode(prefix), file.encode(), argument.encode())
-    answer: int = _load().lib.pycgroup_register(*given)
+    answer: int = (_module or _load()).lib.pycgroup_register(
+        prefix.encode(_ENCODING, "surrogateescape"), file.encode(), argument.encode(), expected, log
+    )
     if answer < 0:
         of = file if not os.path.exists(prefix + file) else _CONTROL
         raise OSError(-answer, os.strerror(-answer), prefix + of)
-    return answer & 0x7FFFFFFF, answer >> 32 & 0x3FFFFFFF, answer >> 62 != 0
+    return answer & _FD, answer >> 29 & _FD, answer >> 58
 
 
 def listener(event: int, watched: int) -> Any:
-    """Return who listens to an eventfd: he notes what he takes, the sum of `signals` and their last `time`."""
+    """Return who listens to an eventfd: he notes the sum of `signals` and their last `time`; you, what was `told`."""
     return _load().ffi.new("struct pycgroup_listener *", (event, watched))
 
 
 def waiting(listener: Any) -> Callable[[int], int]:
-    """Return what waits, so many nanoseconds, and returns how often it was signalled; see eventfd.c."""
+    """Return what waits, so many nanoseconds, and returns how many signals are to be told; see eventfd.c."""
     wait: Callable[[int], int] = partial(_load().lib.pycgroup_wait, listener)
     return wait
 
@@ -180,6 +188,15 @@ def taking(listener: Any) -> Callable[[], int]:
     loaded = _load()
     take: Callable[[], int] = partial(loaded.lib.pycgroup_take, int(loaded.ffi.cast("intptr_t", listener)))
     return take
+
+
+def read_log(log: int, beginnings: bytes, kept: bytearray, *, goes_on: bool) -> int:
+    """Keep what the kernel log has of lines that begin as wanted, and return its length; see kmsg.c. Raises OSError."""
+    loaded = _load()
+    length: int = loaded.lib.pycgroup_read_log(log, beginnings, goes_on, loaded.ffi.from_buffer(kept), len(kept))
+    if length < 0:
+        raise OSError(-length, os.strerror(-length))
+    return length
 
 
 class _CallError(Exception):

@@ -13,21 +13,17 @@ import os
 
 from . import _native
 from ._removals import removals
-from ._types import TYPE_CHECKING
+from ._types import TYPE_CHECKING, Any
 from ._waiting import LONGEST_POLL
 
 if TYPE_CHECKING:
     import select
     from collections.abc import Callable
-    from typing import Any
 
     from ._removals import Removals
 
 _READ = os.O_RDONLY | os.O_CLOEXEC
 _CHUNK = 4096
-_OPEN_MAX = os.sysconf_names["SC_OPEN_MAX"]
-# So many descriptors are plenty on any host.
-_FEW = 256
 _BILLION = 1_000_000_000
 # How long the kernel may take to signal a removal, in milliseconds; eventfd.c says why.
 _REMOVAL = 250
@@ -37,14 +33,16 @@ class Signal:
     """What the three kinds have in common."""
 
     __slots__ = ("_name", "_prefix", "file")
-
-    def __init__(self, prefix: str, name: str) -> None:
-        #: The group's directory with a slash, and the watched file's name: strings that others hold, where a path would
-        #: be one more for each of thousands.
-        self._prefix = prefix
-        self._name = name
-        #: The descriptor of the watched file, or -1 where it is not kept.
-        self.file = -1
+    #: The group's directory with a slash, and the watched file's name: strings that others hold, where a path would be
+    #: one more for each of thousands.
+    _prefix: str
+    _name: str
+    #: The descriptor of the watched file, or -1 where it is not kept.
+    file: int
+    #: What is known since the watch began, of _native.register().
+    found: int = 0
+    #: Who counts the signals, where they are counted, once there is a waiter().
+    listener: Any = None
 
     @property
     def _path(self) -> str:
@@ -58,12 +56,9 @@ class Signal:
         """Return what waits for so many nanoseconds, below 0 for ever, and returns how often it was signalled.
 
         0 means that the time is over, or that a signal handler has to run. A number below 0 stands for as many signals,
-        after which the group may be gone: text() tells.
+        after which the group may be gone: text() tells. On v1 it returns them again until `listener` has them as told.
         """
         raise NotImplementedError
-
-    def settled(self) -> None:
-        """Note that the group was there after what waiter() gave as a number below 0, and that this has been told."""
 
     def wake(self) -> None:
         """Make it poll readable, from whatever thread, so that its waiter returns; on v2 for ever, as at its end."""
@@ -102,17 +97,15 @@ class Signal:
 class EventFd(Signal):
     """v1: an eventfd registered in cgroup.event_control. The kernel adds one for each event, and one on removal."""
 
-    __slots__ = ("_descriptor", "_inode", "_listener", "_waiter", "is_above")
+    __slots__ = ("_descriptor", "_inode", "_waiter", "found", "listener")
 
-    def __init__(self, prefix: str, file: str, argument: str) -> None:
-        super().__init__(prefix, file)
-        #: `is_above`: whether there were groups below by then, or may have been.
-        self._descriptor, self.file, self.is_above = _native.register(prefix, file, argument)
-        self._listener: Any = None
+    def __init__(self, prefix: str, file: str, argument: str, expected: bytes = b"", log: int = -1) -> None:
+        self._prefix, self._name = prefix, file
+        self._descriptor, self.file, self.found = _native.register(prefix, file, argument, expected, log)
+        self.listener = None
         self._waiter: Callable[[int], int] | None = None
-        # To keep the file tells at once that the group is gone; but with thousands of groups descriptors are scarce,
-        # and the registration does not need it any more.
-        if self.file > _FEW and self.file > os.sysconf(_OPEN_MAX) // 2:
+        # To keep the file tells at once that the group is gone, but the registration does not need it any more.
+        if self.found & _native.SCARCE:
             self._inode = self._number()
             os.close(self.file)
             self.file = -1
@@ -123,18 +116,14 @@ class EventFd(Signal):
     def waiter(self) -> Callable[[int], int]:
         # In C to the end; and kept, so that who has been woken need not take it down first.
         if self._waiter is None:
-            self._listener = _native.listener(self._descriptor, self.file)
-            self._waiter = _native.waiting(self._listener)
+            self.listener = _native.listener(self._descriptor, self.file)
+            self._waiter = _native.waiting(self.listener)
         return self._waiter
 
-    def taker(self) -> tuple[Callable[[], int], Any]:
-        """Return what does the same without waiting, and who notes the signals taken, but for numbers below 0."""
+    def taker(self) -> Callable[[], int]:
+        """Return what does the same without waiting."""
         self.waiter()
-        return _native.taking(self._listener), self._listener
-
-    def settled(self) -> None:
-        if self._listener is not None:
-            self._listener.doubtful = 0
+        return _native.taking(self.listener)
 
     def wake(self) -> None:
         os.eventfd_write(self._descriptor, 1)
@@ -200,7 +189,7 @@ class Changes(Signal):
     def __init__(self, prefix: str, file: str, trigger: bytes = b"") -> None:
         import select
 
-        super().__init__(prefix, file)
+        self._prefix, self._name, self.file = prefix, file, -1
         self._epoll: select.epoll = select.epoll()
         #: Who wakes it when the group is removed; a trigger does so itself.
         self._woken: Removals | None = None

@@ -9,6 +9,7 @@ import time
 import warnings
 
 from . import _locks, _waiting
+from ._native import EXPECTED
 from ._types import TYPE_CHECKING, Generic, T
 from .errors import BusyError, CgroupError, ClosedError, GroupRemovedError
 
@@ -50,43 +51,42 @@ os.register_at_fork(after_in_child=_in_child)
 class Ahead(Generic[T]):
     """The next event, made before it comes, so that it is with its reader as soon as can be."""
 
-    __slots__ = ("before", "event", "listener", "take", "told", "wait")
+    __slots__ = ("event", "listener", "take", "wait")
 
     def __init__(self, signal: EventFd) -> None:
-        #: It; None once it is delivered, until prepare() has another one.
+        #: It; None once it is delivered, and with it all signals that were taken, until prepare() has another one.
         self.event: T | None = None
-        #: What waits for it, and what does not wait, and who notes there how many signals were taken and when.
+        #: What waits for it, and what does not wait, and who counts the signals there. Those of the last event are
+        #: noted as told only when there is another one.
         self.wait = signal.waiter()
-        self.take, self.listener = signal.taker()
-        #: How many of the signals have been told, and how many had been before the last event.
-        self.told = self.before = 0
+        self.take = signal.taker()
+        self.listener = signal.listener
 
-    def deliver(self, signals: int) -> T | None:
-        """Return it, for which so many signals were taken."""
+    def deliver(self) -> T | None:
+        """Return it."""
         # Nothing is called, so that no signal handler's exception comes between.
         event, self.event = self.event, None
-        self.before, self.told = self.told, self.told + signals
         return event
 
 
 class Watch(Generic[T]):
     """What a signal means: the part of a subscription that differs from kind to kind."""
 
-    __slots__ = ("ahead", "group", "is_closed", "signal")
+    __slots__ = ("group", "is_closed", "signal")
     #: What its events are.
     delivers: ClassVar[type] = object
     signal: Signal
+    #: For the kinds that make their events before they come, once begin() has been called.
+    ahead: Ahead[T] | None = None
 
     def __init__(self, group: str) -> None:
         #: The group's name, for events and messages.
         self.group = group
-        #: For the kinds that make their events before they come, once begin() has been called.
-        self.ahead: Ahead[T] | None = None
         #: Whether the signal's descriptors are closed, or another process's: they may be other files' by now.
         self.is_closed = False
 
     def start(self, text: str) -> None:
-        """Note what the watched file held when the watch began."""
+        """Note what the watched file held when the watch began; '' stands for what the signal was to expect."""
 
     def begin(self) -> object:
         """Do what the first event would be late for, in whatever thread."""
@@ -164,7 +164,7 @@ class Subscription(Generic[T]):
         self._pid = _process
         watch.signal = signal
         try:
-            watch.start(signal.text())
+            watch.start("" if signal.found & EXPECTED else signal.text())
         except BaseException as error:
             if not _is_gone(error):
                 self.close()
@@ -216,7 +216,7 @@ class Subscription(Generic[T]):
                 if not signals:
                     signals, slept = wait(self._watch.bide(left)), True
                 if signals > 0 and ahead is not None and not self._closed:
-                    return ahead.deliver(signals)
+                    return ahead.deliver()
                 event = self._meaning(signals, patient=True, slept=slept) if signals else None
                 if event is not None:
                     return event
@@ -246,17 +246,9 @@ class Subscription(Generic[T]):
         if self._removed and not self._kept:
             raise self._removed_error()
         self._waiting = who
-        watch = self._watch
-        ahead = watch.ahead
-        is_ready = ahead is not None and ahead.event is not None
-        if not is_ready:
-            watch.prepare(patient=patient)
-        if (is_ready or patient) and ahead is not None and ahead.event is not None:
-            signals = ahead.listener.signals
-            if signals != ahead.told:
-                # They were taken, and a signal handler's exception came before their reader; none can come here.
-                self._kept += (ahead.event,)
-                ahead.event, ahead.before, ahead.told = None, ahead.told, signals
+        ahead = self._watch.ahead
+        if ahead is None or ahead.event is None:
+            self._watch.prepare(patient=patient)
         return signal
 
     def _dismiss(self) -> None:
@@ -312,7 +304,7 @@ class Subscription(Generic[T]):
         ahead = self._watch.ahead
         signals = signal.waiter()(0) if ahead is None else ahead.take()
         if signals > 0 and ahead is not None and not self._closed:
-            return ahead.deliver(signals)
+            return ahead.deliver()
         return self._meaning(signals, patient=False, slept=False) if signals else None
 
     def _meaning(self, signals: int, *, patient: bool, slept: bool) -> T | None:
@@ -330,17 +322,16 @@ class Subscription(Generic[T]):
                 patient = patient and self._watch.is_told_by_signals(slept=slept)
                 return self._last_words(error, *signal.before_removal(-signals, patient=patient))
             text = None
+        if (ahead := self._watch.ahead) is not None:
+            return ahead.deliver()
         try:
             event = self._watch.happened(abs(signals), text)
         except OSError as error:
             return self._last_words(error, abs(signals), abs(signals))
-        if signals > 0:
-            return event
-        # Kept as long as something is called: who is interrupted leaves it to the next who asks.
-        if event is not None:
-            self._kept += (event,)
-        signal.settled()
-        return self.next_kept()
+        # Nothing is called from here on: who is interrupted before leaves the signals to the next who asks.
+        if (listener := signal.listener) is not None:
+            listener.told = listener.signals
+        return event
 
     def _last_words(self, error: OSError, least: int, most: int) -> T | None:
         """Return what so many signals told of before the group went away.

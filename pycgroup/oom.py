@@ -16,6 +16,7 @@ from errno import ENODEV, ENOENT
 
 from . import _kernfs
 from ._locks import looking
+from ._native import ABOVE, NEWS
 from ._types import TYPE_CHECKING
 from .errors import CgroupError
 from .events import Watch
@@ -40,7 +41,7 @@ _LONGEST_PAUSE_MS, _MILLION, _LONG = 5, 1_000_000, 20_000_000
 #: What an event reports beside the counters: its attribute and the setting of MEMORY.
 _FIGURES = {"usage": "usage_in_bytes", "limit": "limit_in_bytes", "failcnt": "failcnt", "peak": "max_usage_in_bytes"}
 #: What a group that was never out of memory says on v1; most subscriptions begin with it.
-_FRESH = "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
+FRESH = b"oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
 _MOST_UNNAMED = 16
 # One for all subscriptions, of which there may be thousands.
 _NO_GROUPS: Mapping[int, int] = {}
@@ -49,14 +50,18 @@ _NO_GROUPS: Mapping[int, int] = {}
 class OomWatch(Watch[OomEvent]):
     """What both versions have in common: the figures of an event, and whom the kernel killed."""
 
-    __slots__ = ("_killed", "_last", "_late", "_logged", "_owner", "_unnamed")
+    __slots__ = ("_killed", "_last", "_late", "_logged", "_open", "_owner", "_unnamed")
     delivers = OomEvent
 
-    def __init__(self, group: str, owner: Holder) -> None:
-        super().__init__(group)
+    def __init__(self, owner: Holder) -> None:
+        # Not by super(): thousands may be made at once, and each function on the way takes as long as five attributes.
+        self.group = owner._path
+        self.is_closed = False
         self._owner = owner
         #: Gives the event that was made last and may not be complete yet, as long as somebody has it.
         self._last: Callable[[], OomEvent | None] = _nothing
+        #: The event whose kills are not counted yet; there is none on v2.
+        self._open: Callable[[], OomEvent | None] | None = None
         #: Kills that have been told, how far the kernel log was read, and how many of them it did not have by then.
         self._killed = self._logged = self._late = 0
         #: Closed events whose victims are still to be looked up, with their kills and the most victims that they have:
@@ -193,40 +198,38 @@ class SignalledOom(OomWatch):
     """v1: each signal is an OOM of the group or of one above it, and `memory.oom_control` counts the kills."""
 
     signal: EventFd
-    __slots__ = ("_above", "_began", "_below", "_below_then", "_ooms", "_open")
+    __slots__ = ("_above", "_began", "_below", "_below_then", "_ooms")
 
-    def __init__(self, group: str, owner: Holder) -> None:
-        super().__init__(group, owner)
-        #: Kills in each of the groups below, which the group's own counter leaves out.
-        self._below: Mapping[int, int] = _NO_GROUPS
-        #: The event whose kills are not counted yet, and its OOMs.
-        self._open: Callable[[], OomEvent | None] | None = None
-        self._ooms = 0
-        #: When its signal was taken, and the kills in the groups below by then: those are not what it is about.
-        self._began = 0.0
-        self._below_then: Mapping[int, int] = _NO_GROUPS
-        #: How far the kernel log was read when the last event was closed.
-        self._above = 0
+    #: Kills in each of the groups below, which the group's own counter leaves out.
+    _below: Mapping[int, int]
+    #: The OOMs of the event that is open, when its signal was taken, and the kills in the groups below by then: those
+    #: are not what it is about.
+    _ooms: int
+    _began: float
+    _below_then: Mapping[int, int]
+    #: How far the kernel log was read when the last event was closed.
+    _above: int
 
     def start(self, text: str) -> None:
-        super().start(text)
-        if text != _FRESH:
+        self._below = _NO_GROUPS
+        if text:
             self._killed = _kills(OOM_CONTROL.decode(text))
-        if self.signal.is_above:
+        found = self.signal.found
+        if found & ABOVE:
             self._below = self._kills_below()
-        self._above = self._logged
+        self._above = self._logged = position(news=found & NEWS)
 
     def happened(self, signals: int, text: str | None) -> OomEvent:
-        control = _decoded(text)
         with looking:
+            below = self._kills_below()
             if self._open is not None:
-                self._close(self._open, control or _decoded(self.now_if_possible(None)), next_came=True)
-            event = self._event(signals, control)
-            opened = ref(event)
-            self._open, self._ooms, self._began = opened, signals, time.monotonic()
-            self._below_then = self._kills_below()
+                self._close(self._open, _counted(self.now_if_possible(text)), below, next_came=True)
+            event = self._event(signals, None if text is None else OOM_CONTROL.decode(text))
+            opened, began = ref(event), time.monotonic()
             event.complete_by(lambda: self._complete(opened))
-            return event
+        # Nothing is called from here on: who is interrupted before leaves the signals to the next event.
+        self._ooms, self._began, self._below_then, self._open = signals, began, below, opened
+        return event
 
     def _complete(self, opened: Callable[[], OomEvent | None]) -> None:
         """Wait until the kernel has counted what it killed, close the event, and have its victims looked up."""
@@ -249,12 +252,13 @@ class SignalledOom(OomWatch):
             # Whose signal has come after that is not in these counters, but where it came before nobody can tell.
             if next_may_come and self.signal.pending():
                 return False
-            self._close(opened, control, is_late=is_late)
+            kills = None if control is None else _kills(control)
+            self._close(opened, kills, self._kills_below(), is_late=is_late)
             return True
 
     def bide(self, nanoseconds: int) -> int:
         opened, begin, pause = self._open, time.monotonic_ns(), 1
-        if self._below_then and 0 <= nanoseconds < _LONG:
+        if opened is not None and self._below_then and 0 <= nanoseconds < _LONG:
             return nanoseconds  # looking through groups below would take longer
         while opened is not None and not self._is_over(opened, next_may_come=True):
             left = _left(nanoseconds, begin)
@@ -295,25 +299,31 @@ class SignalledOom(OomWatch):
     def _close(
         self,
         event: Callable[[], OomEvent | None],
-        control: OomControl | None,
+        counted: int | None,
+        below: Mapping[int, int],
         *,
         next_came: bool = False,
         is_late: bool = False,
     ) -> None:
-        """Count what became of an event. Where the next one has come already, the kills of that are left to it."""
-        own, kills, most, below = 0, 0, self._ooms, self._below
+        """Count what became of an event, by the kills counted so far, None if unknown, and those in the groups below.
+
+        Where the next one has come already, the kills of that are left to it.
+        """
+        own, kills, most = 0, 0, self._ooms
         heard, _ = self._heard() if next_came else ([], False)
         its, others = heard[: self._ooms], heard[self._ooms :]
-        if control is not None:
-            below = self._kills_below()
-            own = max(0, _kills(control) - self._killed)
+        if counted is None:
+            below = self._below
+        else:
+            own = max(0, counted - self._killed)
             if next_came:
                 own = min(own, max(0, self._ooms - sum(elsewhere for _, elsewhere in its)))
             kills = own + _rise(self._below, below)
             # The log may be ahead of the counters: what it has beyond them is left to the next event. But what they
             # do not have after so long a time they never will, as the group below that it was in is gone.
             most = max(kills, most) if is_late else kills
-        above, known = its[-1][0] if others else position(), event()
+        # What the log tells after heard() may be the next one's.
+        above, known = its[-1][0] if others else position(news=not next_came), event()
         # Nothing is called here, so that no signal handler's exception leaves half of it done.
         self._open, self._below, self._above = None, below, above
         self._killed += own
@@ -329,7 +339,7 @@ class SignalledOom(OomWatch):
     def outlived(self, least: int, most: int) -> OomEvent | None:
         with looking:
             if self._open is not None:
-                self._close(self._open, None)
+                self._close(self._open, None, self._below)
             self._name()
             victims = self._last_victims(most, heard=True)
             ooms = max(least, min(len(victims), most))
@@ -345,7 +355,9 @@ class SignalledOom(OomWatch):
     def finish(self) -> None:
         with looking:
             if self._open is not None:
-                self._close(self._open, self._control())
+                control = self._control()
+                kills = None if control is None else _kills(control)
+                self._close(self._open, kills, self._kills_below())
             super().finish()
 
 
@@ -358,8 +370,11 @@ def _nothing() -> None:
     """Return None, as a reference does to what is no more."""
 
 
-def _decoded(text: str | None) -> OomControl | None:
-    return None if text is None else OOM_CONTROL.decode(text)
+def _counted(text: str | None) -> int | None:
+    """Return the kills by the text of `memory.oom_control`, which takes less time than to decode it; None without."""
+    if text is None:
+        return None
+    return int(text.partition("\noom_kill ")[2].partition("\n")[0] or 0)  # not before Linux 4.13
 
 
 def _kills(control: OomControl) -> int:

@@ -15,7 +15,8 @@ from .errors import InvalidValueError, UnavailableError, UnsupportedSettingError
 from .events import Subscription
 from .hierarchy import CORE
 from .hosts import base, here
-from .oom import CountedOom, SignalledOom
+from .oom import FRESH, CountedOom, SignalledOom
+from .victims import descriptor
 from .watches import ControlWatch, CounterWatch, PopulatedWatch, PressureWatch, StallWatch, ThresholdWatch
 
 if TYPE_CHECKING:
@@ -97,12 +98,17 @@ def _failed(group: Holder, cause: OSError, file: str, value: object = None, hint
 
 def oom_by_eventfd(group: Holder) -> Subscription[OomEvent]:
     """Subscribe to the group's running out of memory: `memory.oom_control`. Raises GroupNotFoundError."""
-    return _by_eventfd(group, "memory.oom_control", "", SignalledOom(group._path, group))
+    file = "memory.oom_control"
+    try:
+        signal = EventFd(group._place.prefix, file, "", FRESH, descriptor())
+    except OSError as cause:
+        raise _failed(group, cause, file) from cause
+    return Subscription(signal, SignalledOom(group))
 
 
 def oom_by_counters(group: Holder) -> Subscription[OomEvent]:
     """Subscribe to the group's running out of memory: `memory.events`. Raises GroupNotFoundError."""
-    return _by_changes(group, "memory.events", CountedOom(group._path, group))
+    return _by_changes(group, "memory.events", CountedOom(group))
 
 
 def threshold_by_eventfd(group: Holder, threshold: int | str, *, memsw: bool = False) -> Subscription[ThresholdEvent]:

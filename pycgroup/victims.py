@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import time
 from errno import EMFILE, ENFILE
-from io import FileIO
 
+from . import _native
 from ._locks import looking
 from ._types import TYPE_CHECKING
 from .happenings import Victim
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from .hierarchy import Place
 
 _LOG = "/dev/kmsg"
-_RECORD = 8192
+# For several records, of which each may be of 8 KiB.
+_KEPT = 32 << 10
 # How many victims are remembered for groups that have not asked yet.
 _MOST = 10_000
 # The kernel counts a kill before it logs it, in the same breath.
 _PATIENCE = 0.01
 _PAUSE = 0.0005
-# Records of others than the kernel have a priority from here on: its upper bits say who wrote it.
-_FIRST_OF_OTHERS = 8
 # How the kernel's lines begin; a process may have any name, and be named in other lines.
 _ANNOUNCED = b"oom-kill:constraint="
 _ALL_OF_IT = b"Tasks in "
@@ -35,7 +34,7 @@ _KILLED = (
     b"Out of memory (oom_kill_allocating_task): Killed process ",
     b"Killed process ",
 )
-_TELLING = (_ANNOUNCED, _ALL_OF_IT, *_KILLED)
+_TELLING = b"\0".join((_ANNOUNCED, _ALL_OF_IT, *_KILLED, b""))
 
 
 class KernelLog:
@@ -46,29 +45,27 @@ class KernelLog:
     """
 
     def __init__(self, path: str = _LOG) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.lseek(self._descriptor, 0, os.SEEK_END)
-        # It gives None where there is nothing to read, which is cheaper than the exception of os.read. The one of a
-        # process is open to its end, of which no warning is wanted.
-        self._file = FileIO(self._descriptor, closefd=False)
-        self._record = bytearray(_RECORD)
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.lseek(self.descriptor, 0, os.SEEK_END)
+        self._kept = bytearray(_KEPT)
+        self._unread: list[bytes] = []
         #: The line that announces the next victim, and the group all of whose processes are being killed.
         self._announced = b""
         self._whole = ""
         #: The victims with a number each, and the group that was full; None is one whose group was not told.
         self._victims: dict[int, tuple[Victim | None, str]] = {}
-        self._last = 0
+        #: The number of the last kill, and whether somebody may have read of another one that he has not noted yet.
+        self.last, self.is_being_read = 0, False
 
     def close(self) -> None:
         """Close it."""
-        self._file.close()
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
     def position(self) -> int:
         """Return the number of the last kill."""
         with looking:
             self._catch_up()
-            return self._last
+            return self.last
 
     def since(
         self, group: str, after: int, kills: int, most: int | None, *, late: int = 0, heard: bool = False
@@ -83,7 +80,7 @@ class KernelLog:
         while True:
             with looking:
                 self._catch_up()
-                last, new = self._last, self._after(after)
+                last, new = self.last, self._after(after)
             found = [(at, each, limited) for at, each, limited in new if each and _is_below(each.group, group)]
             # Of those whose group was left out, any may be one of these.
             nameless = sum(each is None for _, each, _ in new)
@@ -125,10 +122,17 @@ class KernelLog:
         return [(number, *self._victims[number]) for number in self._victims if number > position]
 
     def _catch_up(self) -> None:
+        before, self.is_being_read = self.is_being_read, True
+        try:
+            self._read()
+        finally:
+            self.is_being_read = before
+
+    def _read(self) -> None:
         for is_continued, text in self._records():
             if text.startswith(_ANNOUNCED):
                 self._announced, self._whole = text, ""
-            elif is_continued:
+            elif is_continued and self._announced:
                 self._announced += text  # a line of more than a thousand bytes
             elif text.startswith(_ALL_OF_IT) and text.endswith(b" are going to be killed due to memory.oom.group set"):
                 self._whole = _decoded(text.removeprefix(_ALL_OF_IT).rpartition(b" are going")[0])
@@ -137,21 +141,15 @@ class KernelLog:
 
     def _records(self) -> Iterator[tuple[bool, bytes]]:
         """Yield the kernel's records that may tell of a kill: whether it goes on with the one before, and its text."""
-        while True:
-            try:
-                length = self._file.readinto(self._record)
-            except BrokenPipeError:
-                continue  # the oldest records were overwritten before they were read
-            if not length:
-                return
-            # Of the eighty lines or so that the kernel writes for a kill, two or three tell of it.
-            begin = self._record.find(b";", 0, length) + 1
-            if not self._announced and not self._record.startswith(_TELLING, begin, length):
-                continue
-            head, _, text = bytes(self._record[:length]).partition(b";")
-            priority, *_, flags = head.split(b",")
-            if int(priority) < _FIRST_OF_OTHERS:
-                yield b"c" in flags, text.partition(b"\n")[0]
+        while self._unread or self._read_on():
+            # One at a time: who is interrupted leaves the others to the next, or to the signal handler.
+            line = self._unread.pop(0)
+            yield line.startswith(b"c"), line[1:]
+
+    def _read_on(self) -> int:
+        length = _native.read_log(self.descriptor, _TELLING, self._kept, goes_on=bool(self._announced))
+        self._unread += bytes(self._kept[:length]).split(b"\n")[:-1]
+        return length
 
     def _note(self, text: str) -> None:
         """Keep the victim of a line such as `Killed process N (NAME) total-vm:1kB, anon-rss:1kB, ...`.
@@ -168,11 +166,11 @@ class KernelLog:
         if end:
             limited, group = _groups(announced)
         self._announced = b""
-        self._last += 1
+        self.last += 1
         known = group and pid.isdecimal() and anon.isdecimal()
         victim = Victim(pid=int(pid), name=name, anon_rss=int(anon) * 1024, group=group) if known else None
-        self._victims[self._last] = victim, limited
-        self._victims.pop(self._last - _MOST, None)
+        self._victims[self.last] = victim, limited
+        self._victims.pop(self.last - _MOST, None)
 
 
 def _is_below(group: str, other: str) -> bool:
@@ -225,10 +223,21 @@ def log_of(place: Place) -> tuple[KernelLog | None, str]:
     return (None, "") if name is None else (kernel_log(), name)
 
 
-def position() -> int:
-    """Return the number of the last kill that the log tells of; 0 where it cannot be read."""
-    log = kernel_log()
-    return 0 if log is None else log.position()
+def position(*, news: int = 1) -> int:
+    """Return the number of the last kill that the log tells of; 0 where it cannot be read.
+
+    `news`: 0 if it was just found to have nothing to read, which is faster.
+    """
+    log = _shared or kernel_log()
+    if log is None:
+        return 0
+    return log.position() if news or log.is_being_read else log.last
+
+
+def descriptor() -> int:
+    """Return a descriptor that polls readable when the log has something to read; -1 where it cannot be read."""
+    log = _shared or kernel_log()
+    return -1 if log is None else log.descriptor
 
 
 def _in_child() -> None:

@@ -71,11 +71,12 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
     """
 
     signal: EventFd
-    __slots__ = ("_above", "_find", "_last", "_near", "_other", "_threshold")
+    __slots__ = ("_above", "_find", "_last", "_near", "_other", "_threshold", "ahead")
     delivers = ThresholdEvent
 
     def __init__(self, group: str, threshold: int) -> None:
         super().__init__(group)
+        self.ahead: Ahead[ThresholdEvent] | None = None
         self._threshold = threshold
         self._near = min(threshold // 4, _UNSEEN * (os.cpu_count() or 1))
         #: On which side usage was in the beginning.
@@ -97,6 +98,7 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
             self._last, self._other = self._other, self._last
             if getrefcount(self._last) > _NOBODYS:
                 self._last = ThresholdEvent()
+        ahead.listener.told = ahead.listener.signals
         if self._last._given is not self._find:  # noqa: SLF001  # a method for it would be another page of memory
             give(self._last, self._find)
         ahead.event = self._last
@@ -107,31 +109,23 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
                 self._find, self.ahead = self._found, Ahead(self.signal)
             return self.ahead
 
-    def happened(self, signals: int, _text: str | None) -> ThresholdEvent | None:
-        return self._told(signals, is_settled=True)
-
     def outlived(self, least: int, _most: int) -> ThresholdEvent | None:
-        return self._told(least, is_settled=False) if least else None
-
-    def _told(self, signals: int, *, is_settled: bool) -> ThresholdEvent | None:
-        ahead, now = self.ahead or self.begin(), time()
-        listener = ahead.listener
+        ahead = self.ahead or self.begin()
+        if not least:
+            return None
         # Nothing is called from here on, so that no signal handler's exception leaves half of it done.
         event, ahead.event = ahead.event, None
-        ahead.before, ahead.told = ahead.told, ahead.told + signals
-        listener.signals, listener.time = ahead.told, now
-        if is_settled:
-            listener.doubtful = 0
+        ahead.listener.signals = ahead.listener.told + least
         return event
 
     def _found(self) -> dict[str, Any]:
-        ahead = self.ahead or self.begin()
-        crossings, before, at = ahead.told, ahead.before, ahead.listener.time
+        listener = (self.ahead or self.begin()).listener
+        crossings, before, at = listener.signals, listener.told, listener.time
         usage = self._usage()
         odd = crossings % 2 == 1
         if usage is not None and abs(usage - self._threshold) > self._near and not self.signal.pending():
             above = usage >= self._threshold
-            if crossings == ahead.told:  # not so where a signal handler has taken the next event meanwhile
+            if crossings == listener.signals:  # not so where a signal handler has taken the next event meanwhile
                 self._above = above ^ odd
         known = {"group": self.group, "time": at, "threshold": self._threshold, "usage": usage}
         return known | {"above": self._above ^ odd, "crossings": crossings - before}

@@ -10,13 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 /* How long the kernel may take to signal a removal: it waits for all CPUs to take notice first, 16 ms as a rule, and
    wakes nobody who sleeps before that. */
-enum { LONGEST_LINE = 4096, BILLION = 1000000000, REMOVAL = BILLION / 4 };
+enum { LONGEST_LINE = 4096, LONGEST_TEXT = 256, MANY = 256, BILLION = 1000000000, REMOVAL = BILLION / 4 };
 
 static int announce(int control, int event, int watched, const char *argument)
 {
@@ -38,16 +39,42 @@ static int is_above_others(int group)
     return fstat(group, &about) != 0 || about.st_nlink > 2;
 }
 
-/* Return the eventfd in bits 0 to 31, the descriptor of the watched file in bits 32 to 61, and in bit 62 whether there
-   may be groups below; or a negative errno. Three descriptors at a time are enough. */
-static long long pycgroup_register(const char *directory, const char *file, const char *argument)
+/* Not where no text is expected, so that the file is not read then. */
+static int holds(int file, const char *expected)
+{
+    char text[LONGEST_TEXT];
+    size_t length = strlen(expected);
+
+    return length && pread(file, text, sizeof text, 0) == (ssize_t)length && !memcmp(text, expected, length);
+}
+
+static int has_news(int log)
+{
+    struct pollfd polled = {log, POLLIN, 0};
+
+    return poll(&polled, 1, 0) != 0;
+}
+
+/* With thousands of groups descriptors are scarce: half of those that the process may have are for other things. */
+static int is_scarce(int file)
+{
+    struct rlimit limit;
+
+    return file > MANY && getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)file > limit.rlim_cur / 2;
+}
+
+/* Return the eventfd in bits 0 to 28, the descriptor of the watched file in bits 29 to 57, and answers: whether there
+   may be groups below; once it is registered, whether the file holds the expected text, and whether the log has
+   something to read; and whether descriptors are scarce. Or a negative errno. Three descriptors at a time are enough. */
+static long long pycgroup_register(const char *directory, const char *file, const char *argument, const char *expected,
+                                   int log)
 {
     int group = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC), watched, control = -1, event = -1, number = 0;
-    long long is_above;
+    long long answers;
 
     if (group < 0)
         return -errno;
-    is_above = is_above_others(group);
+    answers = is_above_others(group);
     watched = openat(group, file, O_RDONLY | O_CLOEXEC);
     /* Write-only, which is all that the owner of a delegated group may. */
     if (watched < 0 || (control = openat(group, "cgroup.event_control", O_WRONLY | O_CLOEXEC)) < 0)
@@ -58,8 +85,10 @@ static long long pycgroup_register(const char *directory, const char *file, cons
         number = errno;
     if (control >= 0)
         close(control);
-    if (!number)
-        return is_above << 62 | (long long)watched << 32 | event;
+    if (!number) {
+        answers |= holds(watched, expected) << 1 | has_news(log) << 2 | is_scarce(watched) << 3;
+        return answers << 58 | (long long)watched << 29 | event;
+    }
     if (watched >= 0)
         close(watched);
     if (event >= 0)
@@ -74,13 +103,13 @@ static int polls(struct pollfd *polled, int count, long long nanoseconds)
     return ppoll(polled, count, nanoseconds < 0 ? NULL : &limit, NULL);
 }
 
-/* Who listens: to which eventfd, for which file's events; how many signals were taken, the last when, in seconds since
-   the epoch; and how many others, of which nobody can tell yet whether the removal is among them. */
+/* Who listens: to which eventfd, for which file's events; how many signals were taken, and the last when, in seconds
+   since the epoch; and how many of them have been told, which is for others to note. */
 struct pycgroup_listener {
     int event, watched;
     long long signals;
     double time;
-    long long doubtful;
+    long long told;
 };
 
 static void note(struct pycgroup_listener *listener, uint64_t signals)
@@ -92,27 +121,25 @@ static void note(struct pycgroup_listener *listener, uint64_t signals)
     listener->time = (double)now.tv_sec + (double)now.tv_nsec / BILLION;
 }
 
-/* Wait for so many nanoseconds, below 0 for ever, and return how often the eventfd was signalled: 0 if the time is
+/* Wait for so many nanoseconds, below 0 for ever, and return how many signals are still to be told: 0 if the time is
    over, or somebody's signal came. It is negative where the watched file may be gone, with its group: such a file
    polls as an error, and of one that is not kept open (-1) nobody can tell. The kernel signals the removal too, a
-   moment later, which this call waits for where there is nothing else to take. Each call returns again what was taken
-   like that before, until somebody sets it to 0: the last answer may have been lost to a signal handler. */
+   moment later, which this call waits for where there is nothing else to tell. What was taken before is returned at
+   once, until it has been told: the last answer may have been lost to a signal handler. */
 static long long pycgroup_wait(struct pycgroup_listener *listener, long long nanoseconds)
 {
     int event = listener->event, watched = listener->watched;
     struct pollfd polled[] = {{event, POLLIN, 0}, {watched, 0, 0}};
-    uint64_t signals = 0;
-    int is_ready = polls(polled, 2, listener->doubtful ? 0 : nanoseconds), is_gone = polled[1].revents & POLLERR;
+    uint64_t signals;
+    long long untold = listener->signals - listener->told;
+    int is_ready = polls(polled, 2, untold ? 0 : nanoseconds), is_gone = polled[1].revents & POLLERR;
 
-    if (is_gone && !(polled[0].revents & POLLIN))
+    if (is_gone && !untold && !(polled[0].revents & POLLIN))
         is_ready = polls(polled, 1, nanoseconds < 0 || nanoseconds > REMOVAL ? REMOVAL : nanoseconds);
-    if (is_ready > 0 && read(event, &signals, sizeof signals) < 0)
-        signals = 0;
-    if (is_gone || watched < 0)
-        return -(listener->doubtful += (long long)signals);
-    if (signals)
+    if (is_ready > 0 && read(event, &signals, sizeof signals) > 0)
         note(listener, signals);
-    return (long long)signals;
+    untold = listener->signals - listener->told;
+    return is_gone || watched < 0 ? -untold : untold;
 }
 
 /* Take what is there. The listener's address is a number: with a single argument, and one that needs no conversion, the

@@ -195,7 +195,7 @@ def test_crossings_taken_for_who_was_interrupted_are_left_to_the_next(memory: ME
 
 
 @v1
-@pytest.mark.parametrize("function", ["enter", "poll", "next_kept"])
+@pytest.mark.parametrize("function", ["enter", "deliver"])
 def test_nor_does_a_second_interrupt_lose_them(memory: MEMORY, hog: Hogs, function: str) -> None:
     with memory.threshold_events("2M") as events:
         assert events.wait(0) is None
@@ -235,14 +235,8 @@ def test_a_signal_handler_takes_the_next_while_one_is_looked_at(memory: MEMORY) 
 
 
 @v1
-@pytest.mark.parametrize(
-    ("function", "is_kept"),
-    [
-        *((each, is_kept) for each in ("begin", "prepare", "poll") for is_kept in (True, False)),
-        ("deliver", True),
-        ("_told", False),
-    ],
-)
+@pytest.mark.parametrize("function", ["begin", "prepare", "poll", "deliver"])
+@pytest.mark.parametrize("is_kept", [True, False])
 def test_an_interrupt_loses_no_crossing(
     memory: MEMORY, hog: Hogs, function: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,18 +7,23 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pycgroup import _signals
+from pycgroup import _native
 
 if TYPE_CHECKING:
     import pytest
 
 
 def few_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have subscriptions of v1 keep none to the watched file, as if there were as few of them as processors."""
-    monkeypatch.setattr(_signals, "_FEW", -1)
-    monkeypatch.setattr(_signals, "_OPEN_MAX", os.sysconf_names["SC_NPROCESSORS_CONF"])
+    """Have subscriptions of v1 keep none to the watched file."""
+    register = _native.register
+
+    def scarcely(*given: Any) -> tuple[int, int, int]:
+        event, watched, found = register(*given)
+        return event, watched, found | _native.SCARCE
+
+    monkeypatch.setattr(_native, "register", scarcely)
 
 
 @contextmanager

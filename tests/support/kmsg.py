@@ -37,6 +37,6 @@ def written_log(folder: Path) -> tuple[KernelLog, int]:
     log = KernelLog(str(path))
     # A pipe gives what was written as it was written, which a packet pipe keeps apart: as /dev/kmsg does.
     reader, writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)
-    os.dup2(reader, log._file.fileno())
+    os.dup2(reader, log.descriptor)
     os.close(reader)
     return log, writer

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +15,7 @@ import pytest
 from pycgroup import victims
 from pycgroup.happenings import Event, PopulatedEvent, ThresholdEvent, Victim
 from tests.support import processes
+from tests.support.hogs import PATIENCE
 from tests.support.kmsg import written_log
 
 if TYPE_CHECKING:
@@ -230,6 +233,45 @@ def test_a_log_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
         return victims.kernel_log() is None and victims.kernel_log() is None
 
     assert processes.forked(child)
+
+
+def test_a_kernel_that_says_who_called(log: tuple[KernelLog, Write]) -> None:
+    """With CONFIG_PRINTK_CALLER a record's head has one field more."""
+    reader, write = log
+    write(kill("/g", 7), flags="-,caller=T7")
+    assert [each.pid for each in reader.since("/g", 0, 1, None)[1]] == [7]
+
+
+def test_more_than_one_call_reads(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    reader._kept = bytearray(8193)  # one record
+    for pid in range(1, 5):
+        write(kill("/g", pid))
+    assert [each.pid for each in reader.since("/g", 0, 4, None)[1]] == [1, 2, 3, 4]
+
+
+def test_a_kill_that_is_being_noted_is_known(log: tuple[KernelLog, Write], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads has taken it from the log, so that another finds nothing new there."""
+    reader, write = log
+    reading, go_on = threading.Event(), threading.Event()
+    note = victims.KernelLog._note
+
+    def noted(self: KernelLog, text: str) -> None:
+        reading.set()
+        go_on.wait(PATIENCE)
+        note(self, text)
+
+    monkeypatch.setattr(victims, "_shared", reader)
+    monkeypatch.setattr(victims.KernelLog, "_note", noted)
+    write(kill("/g", 7))
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(reader.position)
+        assert reading.wait(PATIENCE)
+        other = threads.submit(victims.position, news=0)
+        assert not wait([other], 0.05).done
+        go_on.set()
+        assert other.result(PATIENCE) == 1
+    assert victims.position(news=0) == 1
 
 
 def test_events_are_frozen_values() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from pycgroup.happenings import OomEvent
@@ -44,8 +45,8 @@ def test_a_counter_that_the_kernel_lacks() -> None:
 
 
 def test_only_a_kill_is_an_oom_event() -> None:
-    owner: Any = None  # whose figures nobody asks for
-    watch = CountedOom("/g", owner)
+    owner: Any = SimpleNamespace(_path="/g")  # whose figures nobody asks for
+    watch = CountedOom(owner)
     watch.start(events(oom=1, kill=1))
     assert watch.happened(1, events(high=1, oom=1, kill=1)) is None
     assert watch.happened(1, events(high=1, oom=2, kill=1)) is None
