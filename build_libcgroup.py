@@ -73,7 +73,8 @@ enum { PYCGROUP_STARTED, PYCGROUP_ENTER, PYCGROUP_PREPARE, PYCGROUP_CHDIR, PYCGR
 struct pycgroup_child {
     int input, output, error;
     int close_fds, restore_signals, new_session;
-    long long process_group, user, group, umask;
+    int process_group, umask;
+    long long user, group;
     int group_count, keep_count;
     int stage, number, which, pid;
 };

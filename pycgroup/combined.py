@@ -177,12 +177,12 @@ class Combined(Placed):
         made = Made(alone=alone, marked=not alone)
         try:
             if alone:
-                self._enter(made)
+                self._enter_or_forget(made)
             else:
                 with Turn():
                     self._enter_or_forget(made)
         except BaseException as error:
-            self._forget(made)  # also where the turn's end was interrupted
+            self._forget(made)  # also where that, or the turn's end, was interrupted
             if not (alone and isinstance(error, FileExistsError)):
                 raise
         else:

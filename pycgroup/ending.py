@@ -71,6 +71,8 @@ class Ending:
     def started(self, entrance: Entrance, pid: int = 0) -> None:
         """Note which process was started since begin(), 0 where the entrance knows it, if there is one."""
         with _guard:
+            if entrance not in self._under_way:
+                return  # who was interrupted calls again
             if pid := pid or entrance.pid:
                 self._started[pid] = self._under_way[entrance][0], _now()
             if len(self._started) > self._most:

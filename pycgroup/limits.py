@@ -80,14 +80,10 @@ class Limits:
     def joined(cls, limits: Limits | None, words: LimitWords) -> Limits:
         """Return limits, and beside them those that are given in words. Raises TypeError, InvalidValueError."""
         if limits is None:
-            try:
-                return _known(**words)
-            except TypeError:
-                pass  # what cannot be looked up, as `io` is a mapping; or what is wrong
-            return cls(**words)
+            return (_known if _PLAIN.issuperset(map(type, words.values())) else cls)(**words)
         if not isinstance(limits, Limits):
             raise TypeError(f"{limits!r} is no object of Limits: write limits in words, such as memory='64M'")
-        return limits | cls(**words)
+        return limits | cls(**words) if words else limits
 
     def settings(self) -> dict[type[controllers.Core], dict[str, Any]]:
         """Return what to assign, for each class of groups that it takes: {MEMORY: {"limit_in_bytes": "64M"}}."""
@@ -109,7 +105,8 @@ class Limits:
         return f"Limits({', '.join(f'{word}={value!r}' for word, value in self._words.items())})"
 
 
-# Those that were last given in words; of equal values, True is not 1.
+# Those that were last given in words, but for values that may change; of equal ones, 1.0 is not 1.
+_PLAIN = frozenset({int, float, str})
 _known: Callable[..., Limits] = lru_cache(Limits, 256, True, tuple)  # noqa: FBT003  # it has no names for them
 
 

@@ -98,7 +98,8 @@ class Counters:
         """Return nanoseconds, and the clock ticks of them in user mode and in the kernel."""
         cpuacct = controllers.CPUACCT
         usage, stat = self.read(cpuacct, cpuacct.usage), self.read(cpuacct, cpuacct.stat)
-        return None if usage is None or stat is None else (usage, stat.user, stat.system)
+        user, system = getattr(stat, "user", None), getattr(stat, "system", None)
+        return None if usage is None or user is None or system is None else (usage, user, system)
 
     def throttled_time(self) -> float | None:
         """Return seconds in which the cpus limit held the group back."""

@@ -9,6 +9,7 @@ fork and exec: that is unsafe with threads, and takes four times as long.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import subprocess
 import sys
@@ -38,11 +39,12 @@ class Entrance:
     `into` is the group that the kernel itself can start a child in; its file comes last.
     """
 
-    __slots__ = ("child", "directories", "files", "into")
+    __slots__ = ("child", "directories", "files", "forked", "into")
 
     def __init__(self, directories: dict[Hierarchy, str]) -> None:
-        #: What C notes of the child that is started.
+        #: What C notes of the child that is started, and the child that subprocess has started itself.
         self.child: Any = None
+        self.forked = 0
         self.directories: list[str] = []
         self.files: list[str] = []
         self.into: str | None = None
@@ -57,7 +59,7 @@ class Entrance:
     @property
     def pid(self) -> int:
         """The process that was started, 0 for none: known even where a signal handler's exception has hidden it."""
-        return max(0, self.child.pid) if self.child is not None else 0
+        return self.forked if self.child is None else max(0, self.child.pid)
 
     def end(self) -> None:
         """Kill what was started and nobody will wait for, as an exception has come instead of its Popen object."""
@@ -111,14 +113,14 @@ class Popen(subprocess.Popen["Any"]):
         restore_signals, gid, groups, uid, umask, new_session, process_group = rest[9:]
         args, program = _command(args, executable, shell=shell)
         sys.audit("subprocess.Popen", program, args, cwd, env)
-        keep = sorted({*map(int, pass_fds)}) if pass_fds else []
+        keep = sorted({*map(int, pass_fds)}) if pass_fds != () else []
         if keep and keep[0] < 0:
             raise ValueError("bad value(s) in fds_to_keep")  # in the words of _posixsubprocess
         entrance = self._entrance
-        flags = map(int, (close_fds, restore_signals, new_session))
+        flags = map(bool, (close_fds, restore_signals, new_session))
         counts = -1 if groups is None else len(groups), len(keep)
         entrance.child = _native.new_child(
-            streams[0], streams[3], streams[5], *flags, process_group, _number(uid), _number(gid), umask, *counts
+            streams[0], streams[3], streams[5], *flags, process_group, umask, _number(uid), _number(gid), *counts
         )
         pid, stage, number, which = _native.start(
             entrance.child,
@@ -141,7 +143,8 @@ class Popen(subprocess.Popen["Any"]):
                 os.waitpid(pid, 0)
         if stage == _native.ENTER:
             raise entrance.refusal(number, which)
-        raise OSError(number, os.strerror(number), {_native.CHDIR: cwd, _native.EXEC: program}.get(stage))
+        blamed = {_native.CHDIR: [cwd], _native.EXEC: [program]}.get(stage, [])
+        raise OSError(number, os.strerror(number), *blamed)
 
     def _try_wait(self, wait_flags: int) -> tuple[int, int]:
         """Do what subprocess's own does, and keep what the kernel tells beside the status."""
@@ -156,8 +159,6 @@ class Popen(subprocess.Popen["Any"]):
 
     def _execute_with(self, preexec: Callable[[], object], args: Any, *given: Any) -> None:
         """Start a child that runs Python of the caller's before it executes the program: after it is inside."""
-        import mmap
-
         executable, close_fds, pass_fds, cwd, env, *others, gid, groups, uid, umask, new_session, process_group = given
         for number in (gid, uid, *(groups or ())):
             _number(number)
@@ -187,6 +188,8 @@ class Popen(subprocess.Popen["Any"]):
                 if done < len(entrance.files):
                     raise entrance.refusal(number, done) from None
                 raise OSError(number, os.strerror(number)) from None
+            finally:
+                entrance.forked = self.pid or 0
 
 
 _NO_STREAMS, _NO_HANDLES = (None,) * 3, (-1,) * 6

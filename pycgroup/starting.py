@@ -33,12 +33,19 @@ class Starting(Combined):
         """
         entrance = self.begin()
         try:
-            return spawn.Popen(args, *positional, entrance=entrance, **options)
+            process = spawn.Popen(args, *positional, entrance=entrance, **options)
         except BaseException:
             entrance.end()
-            raise
-        finally:
             self.started(entrance)
+            raise
+        try:
+            self.started(entrance)
+        except BaseException:
+            with process:  # which waits for it, and closes its pipes
+                process.kill()
+            self.started(entrance)
+            raise
+        return process
 
     def begin(self) -> Entrance:
         """Return the way in for a process that is to be started; started() is to say that it was, or was not.

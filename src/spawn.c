@@ -29,7 +29,8 @@ enum { PYCGROUP_STARTED, PYCGROUP_ENTER, PYCGROUP_PREPARE, PYCGROUP_CHDIR, PYCGR
 struct pycgroup_child {
     int input, output, error;           /* descriptors that become 0, 1 and 2 */
     int close_fds, restore_signals, new_session;
-    long long process_group, user, group, umask;
+    int process_group, umask;
+    long long user, group;
     int group_count;                    /* of supplementary groups */
     int keep_count;                     /* of descriptors that stay open */
     int stage, number, which, pid;      /* out: where it failed, errno, which group; the child */

@@ -26,6 +26,7 @@ from pycgroup import (
 )
 from pycgroup.combined import _attach_if_alive
 from pycgroup.hosts import here
+from pycgroup.steps import steps
 from tests.support import machine, oracle
 from tests.support.capabilities import needs
 from tests.support.groups import leftovers
@@ -99,6 +100,37 @@ def test_limits_as_an_object_and_words_beside_it(unique: Callable[..., str]) -> 
     with Cgroup(unique("pids"), Limits(pids=5), memory="16M") as group:
         assert group.limits == Limits(pids=5, memory="16M")
         assert group.pids.max == 5
+
+
+LIMITS = Limits(memory="16M", pids=5)
+
+
+@pytest.mark.parametrize("make", [lambda name: Cgroup(name, memory="16M", pids=5), lambda name: Cgroup(name, LIMITS)])
+def test_each_of_several_groups_is_limited(unique: Callable[..., str], make: Callable[[str], Cgroup]) -> None:
+    """What limits come to is worked out once for all groups that have them."""
+    name = unique("memory", "pids")
+    for number in range(3):
+        with make(f"{name}-{number}"):
+            assert oracle.read("pids", f"{name}-{number}", "pids.max") == "5"
+            assert oracle.memory_limit(f"{name}-{number}") == 16 * MIB
+
+
+def test_what_limits_come_to_is_worked_out_again_for_another_mount_table() -> None:
+    group = Cgroup(limits=LIMITS)
+    first = steps(group)
+    assert steps(Cgroup(limits=LIMITS)) is first
+    here(again=True)
+    assert steps(group) is not first
+
+
+def test_what_the_kernel_refuses_it_refuses_each_time(unique: Callable[..., str]) -> None:
+    name, said = unique("memory", "pids"), set()
+    for _ in range(2):
+        with pytest.raises(InvalidValueError, match=r"pids\.max") as caught, Cgroup(name, memory="16M", pids=2**22 + 1):
+            raise AssertionError
+        said.add(str(caught.value))
+    assert len(said) == 1
+    assert _places(os.path.basename(name)) == []
 
 
 @pytest.mark.parametrize(

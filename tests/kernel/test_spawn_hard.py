@@ -30,6 +30,7 @@ from pycgroup import (
 from tests.support import machine, oracle
 from tests.support.capabilities import needs
 from tests.support.hogs import PATIENCE, hogs
+from tests.support.interrupts import interrupt, interrupted
 from tests.support.processes import forked, idle, script
 from tests.support.whereabouts import made_by_cgroup
 
@@ -582,6 +583,53 @@ def test_what_a_signal_handler_interrupts_leaves_no_program(unique: Unique) -> N
     with processes_of(["sleep", "85"]) as running:
         assert int(script(INTERRUPTED, name)) > 0
         assert running() == []
+
+
+def test_a_start_that_is_interrupted_when_it_is_noted() -> None:
+    with Cgroup(pids=9) as group, processes_of(["sleep", "87"]) as running:
+        before = len(os.listdir("/proc/self/fd"))
+        with interrupted("started", interrupt), pytest.raises(InterruptedError):
+            group.popen(["sleep", "87"], stdout=PIPE)
+        assert running() == []
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)  # not even a zombie
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert group.run(["true"]).returncode == 0
+
+
+def test_an_interrupt_while_a_refused_entry_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    group, rmdir = Cgroup(memory="64M", pids=2**22 + 1), os.rmdir
+
+    def once(_path: str) -> None:
+        monkeypatch.setattr(os, "rmdir", rmdir)
+        raise InterruptedError
+
+    monkeypatch.setattr(os, "rmdir", once)
+    with pytest.raises(InterruptedError), group:
+        raise AssertionError
+    assert places(group.name) == []
+
+
+def test_a_program_with_preexec_fn_ends_with_the_block() -> None:
+    with Cgroup(pids=9) as group:
+        process = group.popen(["sleep", "1000"], preexec_fn=str)
+    assert process.poll() == -signal.SIGKILL
+
+
+IMPORTS_NO_MORE = """
+import subprocess, sys
+from pycgroup import Cgroup
+with Cgroup(memory="64M") as group:
+    group.run(["true"])
+    sys.meta_path.clear()
+    for options in ({}, {"preexec_fn": str}, {"stdout": subprocess.PIPE}, {"cwd": "/", "env": {}}):
+        print(group.run(["/bin/true"], **options).returncode)
+"""
+
+
+def test_only_the_first_start_imports() -> None:
+    """A program may have given up what it could read."""
+    assert script(IMPORTS_NO_MORE).split() == ["0"] * 4
 
 
 STARTS_WHILE_IT_ENDS = """

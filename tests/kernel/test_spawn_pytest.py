@@ -185,6 +185,25 @@ def extra(counts: dict[str, int]) -> dict[str, int]:
     return {name: number for name, number in counts.items() if name in ("subtests", "warnings")}
 
 
+REMOVES_ITS_GROUP = """
+import os, pytest
+@pytest.mark.cgroup(memory="64M")
+def test_removes_its_group(cgroup_factory):
+    own = [line.split(":")[2].strip() for line in open("/proc/self/cgroup") if ":memory:" in line][0]
+    open("/sys/fs/cgroup/memory/cgroup.procs", "w").write("0")
+    for place, _, _ in os.walk("/sys/fs/cgroup/memory" + own, topdown=False):
+        os.rmdir(place)
+def test_after(): pass
+"""
+
+
+@needs("root")
+@needs("memory:v1")
+def test_a_test_that_removes_its_own_group(tmp_path: Path) -> None:
+    shown, counts = run(tmp_path, REMOVES_ITS_GROUP)
+    assert counts["passed"] == 2, shown
+
+
 def test_output_that_is_not_captured_comes_once_and_whole(tmp_path: Path) -> None:
     shown, counts = run(tmp_path, SPEAKS, "-s", through=("env",))
     assert counts == {"passed": 2}

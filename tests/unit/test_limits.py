@@ -94,6 +94,22 @@ def test_limits_are_an_object_or_words(make: Any) -> None:
         make("test", "64M")
 
 
+@pytest.mark.parametrize("word", ["cpus", "pids", "memory"])
+def test_words_that_were_given_before_are_not_taken_for_others(word: str) -> None:
+    assert Limits.joined(None, {word: 1}) is Limits.joined(None, {word: 1})  # type: ignore[misc]
+    with pytest.raises(InvalidValueError, match=f"{word}=True"):
+        Limits.joined(None, {word: True})  # type: ignore[misc]
+    assert repr(Limits.joined(None, {word: "1"} if word != "cpus" else {word: 1.0})) != f"Limits({word}=1)"  # type: ignore[misc]
+
+
+def test_a_value_that_changes_is_read_each_time() -> None:
+    numbers = {"first": 0}
+    cpus = numbers.values()
+    assert Limits.joined(None, {"cpuset": cpus}).settings()[Cgroup.CPUSET] == {"cpus": "0"}
+    numbers["second"] = 1
+    assert Limits.joined(None, {"cpuset": cpus}).settings()[Cgroup.CPUSET] == {"cpus": "0-1"}
+
+
 def test_the_nearest_word_is_named() -> None:
     with pytest.raises(TypeError, match="no limit 'memroy'; did you mean 'memory'"):
         Limits(memroy="64M")  # type: ignore[call-arg]
