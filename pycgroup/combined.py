@@ -103,7 +103,7 @@ class Combined(Placed):
 
     def _holds(self, made: Made) -> bool:
         """Return whether an entry has made the group, or shares it, and not just one above it."""
-        return made.alone or not {*made.held}.isdisjoint(self._places.values())
+        return not {*made.held}.isdisjoint(self._places.values())
 
     def _forget(self, made: Made) -> None:
         """Undo what an entry that has failed, or was interrupted, has done so far."""
@@ -210,7 +210,7 @@ class Combined(Placed):
         elif made.mark:
             self._share(made)
         self._make(made)
-        self._is_own = self._is_own or self._holds(made)
+        self._is_own = self._is_own or made.alone or self._holds(made)
         self._entries.append(made)
         self._is_held = True
 
@@ -238,7 +238,7 @@ class Combined(Placed):
         """
         *around, made = self._entries
         others = bool(around) and any(each.process == os.getpid() for each in around)
-        holds = self._holds(made)
+        holds = made.alone or self._holds(made)
         ends = made.process == os.getpid() and not (others and not made.held)
         self._is_ending = ends and holds and not others  # first, so that no other thread enters meanwhile
         self._entries.pop()

@@ -54,26 +54,26 @@ class Counts:
     def __init__(self, counters: Counters) -> None:
         self.oom_kills = counters.oom_kills()
         self.memory_peak = counters.read(_MEMORY, _MEMORY.max_usage_in_bytes)
-        self.cpu_usage = counters.cpu_usage()
-        self.throttled_time = counters.throttled_time()
+        self.cpu_usage = counters.cpu_usage() if controllers.CPUACCT in counters.places else None
+        self.throttled_time = counters.throttled_time() if controllers.CPU in counters.places else None
         self.pids_peak = counters.read(controllers.PIDS, controllers.PIDS.peak)
 
 
 class Counters:
     """Where the controllers of a group count: to find that out takes longer than to read it."""
 
-    __slots__ = ("_places",)
+    __slots__ = ("places",)
 
     def __init__(self, group: Combined) -> None:
-        found = group.found()
-        places = [(kind, found.get(tree), tree.column) for kind, tree in _counting(here())]
-        self._places = {kind: (directory, column) for kind, directory, column in places if directory}
+        kinds, found = _counting(here()), group.found().items()
+        #: The directory of each, and the column of its files.
+        self.places = {kind: (at, tree.column) for tree, at in found for kind in kinds.get(tree, ())}
 
     def read(self, kind: type[controllers.Core], declared: Declaration[T, Any]) -> T | None:
         """Return what one controller says of the group, None where there is no such thing."""
-        if kind not in self._places:
+        if kind not in self.places:
             return None
-        directory, column = self._places[kind]
+        directory, column = self.places[kind]
         file = declared.columns[column]
         if file is None:
             return None
@@ -89,7 +89,7 @@ class Counters:
             return None
         try:
             # v1 counts those in groups below there alone.
-            below = {} if "oom" in control else kills_below(self._places[_MEMORY][0])
+            below = {} if "oom" in control else kills_below(self.places[_MEMORY][0])
             return control.oom_kill + sum(below.values())
         except KeyError:
             return None  # before Linux 4.13
@@ -113,10 +113,13 @@ _COUNTING = (_MEMORY, controllers.CPUACCT, controllers.CPU, controllers.PIDS)
 
 
 @lru_cache(maxsize=1)
-def _counting(host: Host) -> list[tuple[type[controllers.Core], Hierarchy]]:
-    """Return what counts, and where."""
-    trees = [next((tree for tree in host.hierarchies if tree.serves(kind.V1, kind.V2)), None) for kind in _COUNTING]
-    return [(kind, tree) for kind, tree in zip(_COUNTING, trees, strict=True) if tree is not None]
+def _counting(host: Host) -> dict[Hierarchy, list[type[controllers.Core]]]:
+    """Return what counts in which hierarchy: a controller in the first that serves it."""
+    kinds: dict[Hierarchy, list[type[controllers.Core]]] = {}
+    for kind in _COUNTING:
+        if tree := next((tree for tree in host.hierarchies if tree.serves(kind.V1, kind.V2)), None):
+            kinds.setdefault(tree, []).append(kind)
+    return kinds
 
 
 def cpu_time(before: tuple[int, int, int], after: tuple[int, int, int]) -> CpuTime:
@@ -148,9 +151,12 @@ class Result(subprocess.CompletedProcess["Any"]):
         self.wall_time = wall_time
         self.memory_peak = after.memory_peak
         self.pids_peak = after.pids_peak
-        kills = _since(before and before.oom_kills, after.oom_kills)
+        kills, throttled_time = after.oom_kills, after.throttled_time
+        if before is not None:
+            kills = _since(before.oom_kills, kills)
+            throttled_time = _since(before.throttled_time, throttled_time)
         self.oom_killed = None if kills is None else kills > 0
-        self.throttled_time = _since(before and before.throttled_time, after.throttled_time)
+        self.throttled_time = throttled_time
         self.cpu_time = own_time and CpuTime(*own_time)
         if after.cpu_usage:
             self.cpu_time = cpu_time((before and before.cpu_usage) or (0, 0, 0), after.cpu_usage)
