@@ -6,13 +6,19 @@ An import statement in a function would do as well, but it looks the module up e
 
 from __future__ import annotations
 
+from ._types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class Lazy:
-    """Stands for a module of this package, and keeps what was used of it."""
+    """Stands for a module of this package among the names of another, until it is used."""
 
-    def __init__(self, module: str) -> None:
-        self._module = f"pycgroup.{module}"
+    def __init__(self, names: dict[str, Any], module: str) -> None:
+        self._names = names
+        self._module = module
 
     def __getattr__(self, name: str) -> object:
-        value = self.__dict__[name] = getattr(__import__(self._module, fromlist=[name]), name)
-        return value
+        module = self._names[self._module] = __import__(f"pycgroup.{self._module}", fromlist=[name])
+        return getattr(module, name)

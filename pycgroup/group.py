@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 else:
     names = ("asynchronous", "delegation", "functions", "running", "spawn")
-    asynchronous, delegation, functions, running, spawn = map(Lazy, names)
+    asynchronous, delegation, functions, running, spawn = (Lazy(globals(), name) for name in names)
 
 
 class Cgroup(Starting):

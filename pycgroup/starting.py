@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from . import spawn
     from .spawn import Entrance, Popen
 else:
-    spawn = Lazy("spawn")
+    spawn = Lazy(globals(), "spawn")
 
 
 class Starting(Combined):

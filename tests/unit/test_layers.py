@@ -20,8 +20,8 @@ MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path i
 ROWS: tuple[tuple[str, frozenset[str]], ...] = tuple(
     (layer, frozenset(names.split()))
     for layer, names in (
-        ("L0", "_types _lazy"),
-        ("L0", "errors _locks"),
+        ("L0", "_types"),
+        ("L0", "errors _lazy _locks"),
         ("L0", "codecs names"),
         ("L0", "stats cpusets quotas"),
         ("L0", "devices happenings"),
