@@ -90,7 +90,8 @@ struct pycgroup_listener { int event, watched; long long signals; double time; l
 long long pycgroup_wait(struct pycgroup_listener *listener, long long nanoseconds);
 long long pycgroup_take(long long listener);
 
-int pycgroup_read_log(int log, const char *beginnings, int goes_on, char *kept, int size);
+struct pycgroup_log { int file, is_reading, used; char kept[...]; };
+int pycgroup_read_log(struct pycgroup_log *log, const char *beginnings, int goes_on);
 """
 
 #: C that stands alone, without libcgroup and without Python: of spawn.py, _signals.py and victims.py.

@@ -190,13 +190,21 @@ def taking(listener: Any) -> Callable[[], int]:
     return take
 
 
-def read_log(log: int, beginnings: bytes, kept: bytearray, *, goes_on: bool) -> int:
-    """Keep what the kernel log has of lines that begin as wanted, and return its length; see kmsg.c. Raises OSError."""
+def log(file: int) -> Any:
+    """Return what read_log() reads, from a descriptor of the kernel log; and keeps there."""
+    return _load().ffi.new("struct pycgroup_log *", {"file": file})
+
+
+def read_log(log: Any, beginnings: bytes, *, goes_on: bool) -> bytes:
+    """Return the lines that are kept, after keeping those that begin as wanted; see kmsg.c. Raises OSError.
+
+    They stay there until its `used` is set to 0.
+    """
     loaded = _load()
-    length: int = loaded.lib.pycgroup_read_log(log, beginnings, goes_on, loaded.ffi.from_buffer(kept), len(kept))
-    if length < 0:
-        raise OSError(-length, os.strerror(-length))
-    return length
+    number: int = loaded.lib.pycgroup_read_log(log, beginnings, goes_on)
+    if number < 0 and not log.used:
+        raise OSError(-number, os.strerror(-number))
+    return bytes(loaded.ffi.buffer(log.kept, log.used))
 
 
 class _CallError(Exception):

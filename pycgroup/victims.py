@@ -13,13 +13,9 @@ from ._types import TYPE_CHECKING
 from .happenings import Victim
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .hierarchy import Place
 
 _LOG = "/dev/kmsg"
-# For several records, of which each may be of 8 KiB.
-_KEPT = 32 << 10
 # How many victims are remembered for groups that have not asked yet.
 _MOST = 10_000
 # The kernel counts a kill before it logs it, in the same breath.
@@ -47,15 +43,18 @@ class KernelLog:
     def __init__(self, path: str = _LOG) -> None:
         self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.lseek(self.descriptor, 0, os.SEEK_END)
-        self._kept = bytearray(_KEPT)
-        self._unread: list[bytes] = []
+        #: What reads it, with lines that it keeps; and those that were taken from there and are still to be noted.
+        self._log = _native.log(self.descriptor)
+        self._unread: tuple[bytes, ...] = ()
+        #: How often lines were taken.
+        self._taken = 0
         #: The line that announces the next victim, and the group all of whose processes are being killed.
         self._announced = b""
         self._whole = ""
         #: The victims with a number each, and the group that was full; None is one whose group was not told.
         self._victims: dict[int, tuple[Victim | None, str]] = {}
-        #: The number of the last kill, and whether somebody may have read of another one that he has not noted yet.
-        self.last, self.is_being_read = 0, False
+        #: The number of the last kill.
+        self.last = 0
 
     def close(self) -> None:
         """Close it."""
@@ -121,38 +120,48 @@ class KernelLog:
     def _after(self, position: int) -> list[tuple[int, Victim | None, str]]:
         return [(number, *self._victims[number]) for number in self._victims if number > position]
 
+    def is_behind(self) -> bool:
+        """Return whether something was read that is not noted yet."""
+        return bool(self._log.is_reading or self._log.used or self._unread)
+
     def _catch_up(self) -> None:
-        before, self.is_being_read = self.is_being_read, True
-        try:
-            self._read()
-        finally:
-            self.is_being_read = before
+        # A signal handler may raise wherever something is called, or catch up itself: what it leaves is done again, and
+        # what it has done is not.
+        while self._unread or self._has_read_on():
+            self._note_next()
 
-    def _read(self) -> None:
-        for is_continued, text in self._records():
-            if text.startswith(_ANNOUNCED):
-                self._announced, self._whole = text, ""
-            elif is_continued and self._announced:
-                self._announced += text  # a line of more than a thousand bytes
-            elif text.startswith(_ALL_OF_IT) and text.endswith(b" are going to be killed due to memory.oom.group set"):
-                self._whole = _decoded(text.removeprefix(_ALL_OF_IT).rpartition(b" are going")[0])
-            elif text.startswith(_KILLED):
-                self._note(_decoded(text))
+    def _has_read_on(self) -> bool:
+        """Take what C has kept, if nobody else has; return whether there is something."""
+        taken = self._taken
+        text = _native.read_log(self._log, _TELLING, goes_on=bool(self._announced))
+        lines = tuple(text.split(b"\n")[:-1])
+        # Nothing is called from here on.
+        if self._taken == taken:
+            self._unread, self._taken, self._log.used = lines, taken + 1, 0
+        return lines != ()
 
-    def _records(self) -> Iterator[tuple[bool, bytes]]:
-        """Yield the kernel's records that may tell of a kill: whether it goes on with the one before, and its text."""
-        while self._unread or self._read_on():
-            # One at a time: who is interrupted leaves the others to the next, or to the signal handler.
-            line = self._unread.pop(0)
-            yield line.startswith(b"c"), line[1:]
+    def _note_next(self) -> None:
+        unread, announced, whole, kill = self._unread, self._announced, self._whole, None
+        if not unread:
+            return  # a signal handler has noted them
+        text, rest, number = unread[0][1:], unread[1:], self.last + 1
+        if text.startswith(_ANNOUNCED):
+            announced, whole = text, ""
+        elif unread[0].startswith(b"c") and announced:
+            announced += text  # a line of more than a thousand bytes
+        elif text.startswith(_ALL_OF_IT) and text.endswith(b" are going to be killed due to memory.oom.group set"):
+            whole = _decoded(text.removeprefix(_ALL_OF_IT).rpartition(b" are going")[0])
+        elif text.startswith(_KILLED):
+            announced, kill = b"", self._kill(_decoded(text))
+        # Nothing is called from here on.
+        if self._unread is unread:
+            self._unread, self._announced, self._whole = rest, announced, whole
+            if kill is not None:
+                self._victims[number], self.last = kill, number
+                self._victims.pop(number - _MOST, None)
 
-    def _read_on(self) -> int:
-        length = _native.read_log(self.descriptor, _TELLING, self._kept, goes_on=bool(self._announced))
-        self._unread += bytes(self._kept[:length]).split(b"\n")[:-1]
-        return length
-
-    def _note(self, text: str) -> None:
-        """Keep the victim of a line such as `Killed process N (NAME) total-vm:1kB, anon-rss:1kB, ...`.
+    def _kill(self, text: str) -> tuple[Victim | None, str]:
+        """Return the victim of a line such as `Killed process N (NAME) total-vm:1kB, anon-rss:1kB, ...`.
 
         The line before it was `oom-kill:...,oom_memcg=/l,task_memcg=/l/g,task=NAME,pid=N,uid=U`, with `global_oom`
         where the whole machine was out of memory, or was left out.
@@ -165,12 +174,8 @@ class KernelLog:
         announced, end, _ = _decoded(self._announced).rpartition(f",task={name},pid={pid},uid=")
         if end:
             limited, group = _groups(announced)
-        self._announced = b""
-        self.last += 1
         known = group and pid.isdecimal() and anon.isdecimal()
-        victim = Victim(pid=int(pid), name=name, anon_rss=int(anon) * 1024, group=group) if known else None
-        self._victims[self.last] = victim, limited
-        self._victims.pop(self.last - _MOST, None)
+        return Victim(pid=int(pid), name=name, anon_rss=int(anon) * 1024, group=group) if known else None, limited
 
 
 def _is_below(group: str, other: str) -> bool:
@@ -231,7 +236,7 @@ def position(*, news: int = 1) -> int:
     log = _shared or kernel_log()
     if log is None:
         return 0
-    return log.position() if news or log.is_being_read else log.last
+    return log.position() if news or log.is_behind() else log.last
 
 
 def descriptor() -> int:

@@ -6,7 +6,14 @@
 #include <unistd.h>
 
 /* Records of others than the kernel have a priority from here on: its upper bits say who wrote it. */
-enum { LONGEST_RECORD = 8192, FIRST_OF_OTHERS = 8 };
+enum { LONGEST_RECORD = 8192, FIRST_OF_OTHERS = 8, MOST_KEPT = 4 * LONGEST_RECORD };
+
+/* A log that is read; and `used` bytes of lines that were kept, until somebody takes them and sets it to 0. So nothing is
+   lost where a signal handler's exception comes between. */
+struct pycgroup_log {
+    int file, is_reading, used;
+    char kept[MOST_KEPT];
+};
 
 /* Return whether a text begins with one of several, each of which ends with a NUL, the last with two. */
 static int begins_with_one(const char *text, const char *beginnings)
@@ -27,32 +34,42 @@ static int is_continued(const char *record, const char *text)
     return 0;
 }
 
+/* Return how many bytes there are, 0 at the end of the log, or a negative errno. */
+static int next_record(int file, char *record)
+{
+    ssize_t count;
+
+    do /* the oldest may have been overwritten before they were read */
+        count = read(file, record, LONGEST_RECORD);
+    while (count < 0 && (errno == EPIPE || errno == EINTR));
+    return count >= 0 ? (int)count : errno == EAGAIN ? 0 : -errno;
+}
+
 /* Read on, and keep the lines of the kernel that begin with one of several texts, and those that go on with what was
-   kept, or with what was before where `goes_on`. Each has a 'c' before it, or a '-', and a newline after it. Return the
-   length of all, 0 when there is nothing more to read, or a negative errno. */
-static int pycgroup_read_log(int log, const char *beginnings, int goes_on, char *kept, int size)
+   kept, or with what was before where `goes_on`. Each has a 'c' before it, or a '-', and a newline after it. Return 0, or
+   a negative errno. */
+static int pycgroup_read_log(struct pycgroup_log *log, const char *beginnings, int goes_on)
 {
     char record[LONGEST_RECORD + 1], *text;
-    int length = 0;
+    int count = 0;
 
-    while (size - length > LONGEST_RECORD) {
-        ssize_t count = read(log, record, LONGEST_RECORD);
-
-        if (count < 0 && errno == EPIPE)
-            continue; /* the oldest were overwritten before they were read */
-        if (count <= 0)
-            return length || !count || errno == EAGAIN ? length : -errno;
+    log->is_reading = 1;
+    while (MOST_KEPT - log->used > LONGEST_RECORD && (count = next_record(log->file, record)) > 0) {
         record[count] = 0;
         text = strchr(record, ';');
         if (!text++ || strtol(record, NULL, 10) >= FIRST_OF_OTHERS)
             continue;
         if (begins_with_one(text, beginnings) || (goes_on && is_continued(record, text))) {
+            char *end = log->kept + log->used;
+
             goes_on = 1;
             text[strcspn(text, "\n")] = 0;
-            kept[length++] = is_continued(record, text) ? 'c' : '-';
-            length += (int)(stpcpy(kept + length, text) - kept) - length;
-            kept[length++] = '\n';
+            *end++ = is_continued(record, text) ? 'c' : '-';
+            end = stpcpy(end, text);
+            *end++ = '\n';
+            log->used = (int)(end - log->kept);
         }
     }
-    return length;
+    log->is_reading = 0;
+    return count < 0 ? count : 0;
 }

@@ -8,14 +8,15 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from pycgroup import victims
+from pycgroup import _native, victims
 from pycgroup.happenings import Event, PopulatedEvent, ThresholdEvent, Victim
 from tests.support import processes
 from tests.support.hogs import PATIENCE
+from tests.support.interrupts import interrupt, interrupted
 from tests.support.kmsg import written_log
 
 if TYPE_CHECKING:
@@ -244,9 +245,8 @@ def test_a_kernel_that_says_who_called(log: tuple[KernelLog, Write]) -> None:
 
 def test_more_than_one_call_reads(log: tuple[KernelLog, Write]) -> None:
     reader, write = log
-    reader._kept = bytearray(8193)  # one record
     for pid in range(1, 5):
-        write(kill("/g", pid))
+        write(kill("/g", pid, "x" * 3500))
     assert [each.pid for each in reader.since("/g", 0, 4, None)[1]] == [1, 2, 3, 4]
 
 
@@ -254,15 +254,15 @@ def test_a_kill_that_is_being_noted_is_known(log: tuple[KernelLog, Write], monke
     """Who reads has taken it from the log, so that another finds nothing new there."""
     reader, write = log
     reading, go_on = threading.Event(), threading.Event()
-    note = victims.KernelLog._note
+    found = victims.KernelLog._kill
 
-    def noted(self: KernelLog, text: str) -> None:
+    def finds(self: KernelLog, text: str) -> tuple[Victim | None, str]:
         reading.set()
         go_on.wait(PATIENCE)
-        note(self, text)
+        return found(self, text)
 
     monkeypatch.setattr(victims, "_shared", reader)
-    monkeypatch.setattr(victims.KernelLog, "_note", noted)
+    monkeypatch.setattr(victims.KernelLog, "_kill", finds)
     write(kill("/g", 7))
     with ThreadPoolExecutor(2) as threads:
         threads.submit(reader.position)
@@ -272,6 +272,59 @@ def test_a_kill_that_is_being_noted_is_known(log: tuple[KernelLog, Write], monke
         go_on.set()
         assert other.result(PATIENCE) == 1
     assert victims.position(news=0) == 1
+
+
+STEPS = pytest.mark.parametrize(
+    "function", ["_catch_up", "_has_read_on", "read_log", "_note_next", "_kill", "_decoded"]
+)
+
+
+@STEPS
+def test_an_interrupt_loses_no_kill(
+    log: tuple[KernelLog, Write], function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, write = log
+    monkeypatch.setattr(victims, "_shared", reader)
+    for pid in (7, 8):
+        write(kill("/g", pid))
+    with pytest.raises(InterruptedError), interrupted(function, interrupt):
+        reader.position()
+    if function not in ("_catch_up", "_has_read_on", "read_log"):
+        assert victims.position(news=0) == 2, "what has been read is known, though nothing is new in the log"
+    assert [each.pid for each in reader.since("/g", 0, 2, None)[1]] == [7, 8]
+
+
+def test_nor_does_one_right_behind_the_reading(log: tuple[KernelLog, Write], monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, write = log
+    monkeypatch.setattr(victims, "_shared", reader)
+    write(kill("/g", 7))
+    read = _native.read_log
+
+    def reads(log: Any, beginnings: bytes, *, goes_on: bool) -> None:
+        read(log, beginnings, goes_on=goes_on)
+        interrupt()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_native, "read_log", reads)
+        with pytest.raises(InterruptedError):
+            reader.position()
+    assert victims.position(news=0) == 1
+    assert [each.pid for each in reader.since("/g", 0, 1, None)[1]] == [7]
+
+
+@STEPS
+def test_a_signal_handler_that_reads_meanwhile(log: tuple[KernelLog, Write], function: str) -> None:
+    reader, write = log
+
+    def handler() -> None:
+        write(kill("/g", 9))
+        reader.position()
+
+    for pid in (7, 8):
+        write(kill("/g", pid))
+    with interrupted(function, handler):
+        assert reader.position() == 3
+    assert [each.pid for each in reader.since("/g", 0, 3, None)[1]] == [7, 8, 9]
 
 
 def test_events_are_frozen_values() -> None:
