@@ -100,7 +100,7 @@ def test_cpu_time_is_of_this_run() -> None:
         spun = group.run([sys.executable, "-S", "-c", SPIN])
     assert done.cpu_time is not None
     assert spun.cpu_time is not None
-    assert done.cpu_time.total < 0.75 * spun.cpu_time.total, "the run before it does not count"
+    assert done.cpu_time.total < 0.1
     assert 0.2 <= spun.cpu_time.total < 5
     assert spun.cpu_time.user + spun.cpu_time.system == pytest.approx(spun.cpu_time.total)
 
