@@ -99,7 +99,7 @@ class EventFd(Signal):
 
     __slots__ = ("_descriptor", "_inode", "_waiter", "found", "listener")
 
-    def __init__(self, prefix: str, file: str, argument: str, expected: bytes = b"", log: int = -1) -> None:
+    def __init__(self, prefix: str, file: str, argument: str, expected: bytes, log: int) -> None:
         self._prefix, self._name = prefix, file
         self._descriptor, self.file, self.found = _native.register(prefix, file, argument, expected, log)
         self.listener = None

@@ -80,7 +80,7 @@ class Limits:
     def joined(cls, limits: Limits | None, words: LimitWords) -> Limits:
         """Return limits, and beside them those that are given in words. Raises TypeError, InvalidValueError."""
         if limits is None:
-            return (_known if _PLAIN.issuperset(map(type, words.values())) else cls)(**words)
+            return (_known if PLAIN.issuperset(map(type, words.values())) else cls)(**words)
         if not isinstance(limits, Limits):
             raise TypeError(f"{limits!r} is no object of Limits: write limits in words, such as memory='64M'")
         return limits | cls(**words) if words else limits
@@ -105,8 +105,9 @@ class Limits:
         return f"Limits({', '.join(f'{word}={value!r}' for word, value in self._words.items())})"
 
 
-# Those that were last given in words, but for values that may change; of equal ones, 1.0 is not 1.
-_PLAIN = frozenset({int, float, str})
+#: Types of values that never change, so that what they come to is known from then on.
+PLAIN = frozenset({int, float, str})
+# Those that were last given in words; of equal values, 1.0 is not 1.
 _known: Callable[..., Limits] = lru_cache(Limits, 256, True, tuple)  # noqa: FBT003  # it has no names for them
 
 

@@ -220,11 +220,13 @@ class SignalledOom(OomWatch):
         self._above = self._logged = position(news=found & NEWS)
 
     def happened(self, signals: int, text: str | None) -> OomEvent:
+        control = _decoded(text)
         with looking:
             below = self._kills_below()
             if self._open is not None:
-                self._close(self._open, _counted(self.now_if_possible(text)), below, next_came=True)
-            event = self._event(signals, None if text is None else OOM_CONTROL.decode(text))
+                now = control or _decoded(self.now_if_possible(None))
+                self._close(self._open, now, below, next_came=True)
+            event = self._event(signals, control)
             opened, began = ref(event), time.monotonic()
             event.complete_by(lambda: self._complete(opened))
         # Nothing is called from here on: who is interrupted before leaves the signals to the next event.
@@ -252,8 +254,7 @@ class SignalledOom(OomWatch):
             # Whose signal has come after that is not in these counters, but where it came before nobody can tell.
             if next_may_come and self.signal.pending():
                 return False
-            kills = None if control is None else _kills(control)
-            self._close(opened, kills, self._kills_below(), is_late=is_late)
+            self._close(opened, control, self._kills_below(), is_late=is_late)
             return True
 
     def bide(self, nanoseconds: int) -> int:
@@ -299,23 +300,23 @@ class SignalledOom(OomWatch):
     def _close(
         self,
         event: Callable[[], OomEvent | None],
-        counted: int | None,
+        control: OomControl | None,
         below: Mapping[int, int],
         *,
         next_came: bool = False,
         is_late: bool = False,
     ) -> None:
-        """Count what became of an event, by the kills counted so far, None if unknown, and those in the groups below.
+        """Count what became of an event, by the counters, None if unknown, and the kills in the groups below.
 
         Where the next one has come already, the kills of that are left to it.
         """
         own, kills, most = 0, 0, self._ooms
         heard, _ = self._heard() if next_came else ([], False)
         its, others = heard[: self._ooms], heard[self._ooms :]
-        if counted is None:
+        if control is None:
             below = self._below
         else:
-            own = max(0, counted - self._killed)
+            own = max(0, _kills(control) - self._killed)
             if next_came:
                 own = min(own, max(0, self._ooms - sum(elsewhere for _, elsewhere in its)))
             kills = own + _rise(self._below, below)
@@ -355,9 +356,7 @@ class SignalledOom(OomWatch):
     def finish(self) -> None:
         with looking:
             if self._open is not None:
-                control = self._control()
-                kills = None if control is None else _kills(control)
-                self._close(self._open, kills, self._kills_below())
+                self._close(self._open, self._control(), self._kills_below())
             super().finish()
 
 
@@ -370,11 +369,8 @@ def _nothing() -> None:
     """Return None, as a reference does to what is no more."""
 
 
-def _counted(text: str | None) -> int | None:
-    """Return the kills by the text of `memory.oom_control`, which takes less time than to decode it; None without."""
-    if text is None:
-        return None
-    return int(text.partition("\noom_kill ")[2].partition("\n")[0] or 0)  # not before Linux 4.13
+def _decoded(text: str | None) -> OomControl | None:
+    return None if text is None else OOM_CONTROL.decode(text)
 
 
 def _kills(control: OomControl) -> int:

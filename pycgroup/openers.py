@@ -71,10 +71,18 @@ _STALL_HINT = "the window is 500 ms to 10 s, without CAP_SYS_RESOURCE (root may 
 
 
 def _by_eventfd(
-    group: Holder, file: str, argument: str, watch: Watch[T], value: object = None, *, hint: str = ""
+    group: Holder,
+    file: str,
+    argument: str,
+    watch: Watch[T],
+    value: object = None,
+    *,
+    hint: str = "",
+    looks: tuple[bytes, int] = (b"", -1),
 ) -> Subscription[T]:
+    """Subscribe; `looks` are the text that is expected in the file, and a descriptor of the kernel log."""
     try:
-        signal = EventFd(group._place.prefix, file, argument)
+        signal = EventFd(group._place.prefix, file, argument, *looks)
     except OSError as cause:
         raise _failed(group, cause, file, value, hint) from cause
     return Subscription(signal, watch)
@@ -98,12 +106,7 @@ def _failed(group: Holder, cause: OSError, file: str, value: object = None, hint
 
 def oom_by_eventfd(group: Holder) -> Subscription[OomEvent]:
     """Subscribe to the group's running out of memory: `memory.oom_control`. Raises GroupNotFoundError."""
-    file = "memory.oom_control"
-    try:
-        signal = EventFd(group._place.prefix, file, "", FRESH, descriptor())
-    except OSError as cause:
-        raise _failed(group, cause, file) from cause
-    return Subscription(signal, SignalledOom(group))
+    return _by_eventfd(group, "memory.oom_control", "", SignalledOom(group), looks=(FRESH, descriptor()))
 
 
 def oom_by_counters(group: Holder) -> Subscription[OomEvent]:

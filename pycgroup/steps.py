@@ -7,6 +7,7 @@ from . import controllers
 from ._types import TYPE_CHECKING
 from .errors import UnavailableError
 from .hosts import here
+from .limits import PLAIN
 
 if TYPE_CHECKING:
     from typing import Any
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 # tenth of starting a program.
 _ALWAYS: tuple[type[controllers.Core], ...] = (controllers.MEMORY,)
 _BESIDE: dict[type[controllers.Core], type[controllers.Core]] = {controllers.CPU: controllers.CPUACCT}
-# Values whose text is the same for each group.
-_PLAIN = (int, float, str)
 
 
 class Step:
@@ -44,7 +43,7 @@ class Step:
         files = [(setting.file(view, place), value) for setting, value in self.values.items()]
         # A cpuset of v1 takes no process before both of its settings are there.
         same = kind is not controllers.CPUSET and all(
-            type(value) in _PLAIN and not (file.beside or file.codec.reads_current) for file, value in files
+            type(value) in PLAIN and not (file.beside or file.codec.reads_current) for file, value in files
         )
         self.texts = [(file.name, file.codec.encode(value)) for file, value in files] if same else []
 
