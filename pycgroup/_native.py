@@ -190,9 +190,9 @@ def taking(listener: Any) -> Callable[[], int]:
     return take
 
 
-def log(file: int) -> Any:
-    """Return what read_log() reads, from a descriptor of the kernel log; and keeps there."""
-    return _load().ffi.new("struct pycgroup_log *", {"file": file})
+def log() -> Any:
+    """Return what read_log() reads, from `file`, a descriptor of the kernel log; and keeps there."""
+    return _load().ffi.new("struct pycgroup_log *")
 
 
 def read_log(log: Any, beginnings: bytes, *, goes_on: bool) -> bytes:

@@ -10,6 +10,7 @@ from errno import EMFILE, ENFILE
 from . import _native
 from ._locks import looking
 from ._types import TYPE_CHECKING
+from .errors import UnavailableError
 from .happenings import Victim
 
 if TYPE_CHECKING:
@@ -34,17 +35,19 @@ _TELLING = b"\0".join((_ANNOUNCED, _ALL_OF_IT, *_KILLED, b""))
 
 
 class KernelLog:
-    """The OOM kills in the kernel log since this was opened. Raises OSError where the log cannot be read.
+    """The OOM kills in the kernel log since this was opened.
+
+    Raises OSError where the log cannot be read, UnavailableError where what reads it is not installed.
 
     The kernel names the group of a victim in one line and its memory in the next; in a storm it leaves the first out
     (ten are written in five seconds), and then nobody can tell whose group it was.
     """
 
     def __init__(self, path: str = _LOG) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.lseek(self.descriptor, 0, os.SEEK_END)
         #: What reads it, with lines that it keeps; and those that were taken from there and are still to be noted.
-        self._log = _native.log(self.descriptor)
+        self._log = _native.log()
+        self.descriptor = self._log.file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.lseek(self.descriptor, 0, os.SEEK_END)
         self._unread: tuple[bytes, ...] = ()
         #: How often lines were taken.
         self._taken = 0
@@ -219,6 +222,8 @@ def kernel_log() -> KernelLog | None:
                 _shared = _shared or KernelLog()
             except OSError as error:
                 _is_unreadable = error.errno not in (EMFILE, ENFILE)
+            except UnavailableError:
+                _is_unreadable = True
     return _shared
 
 

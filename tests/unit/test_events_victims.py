@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -232,6 +233,16 @@ def test_a_log_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def child() -> bool:
         monkeypatch.setattr(victims.KernelLog.__init__, "__defaults__", ("/nothing",))
         return victims.kernel_log() is None and victims.kernel_log() is None
+
+    assert processes.forked(child)
+
+
+def test_a_log_whose_reader_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def child() -> bool:
+        monkeypatch.setattr(_native, "_module", None)
+        monkeypatch.setitem(sys.modules, "pycgroup._libcgroup", None)
+        before = os.listdir("/proc/self/fd")
+        return victims.kernel_log() is None and victims.descriptor() == -1 and os.listdir("/proc/self/fd") == before
 
     assert processes.forked(child)
 
