@@ -11,8 +11,6 @@ from ._types import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
-# More than are killed at once fork on while the first of them die.
-_MANY = _tasks.AT_ONCE
 _FIRST_OF_ALL = -20
 # What keeps a group from forking: v2's, which also stops it, and else a limit of processes that has been reached.
 _STOPPING = (("cgroup.freeze", "1"), ("pids.max", "0"))
@@ -46,8 +44,8 @@ class Calm:
     def _begin(self) -> None:
         groups = [group for directory in self._directories for group in _tasks.tree(directory)]
         inside = _tasks.pids(groups)
-        if len(inside) <= _MANY:
-            return
+        if len(inside) <= _tasks.AT_ONCE:
+            return  # more than are killed at once fork on while the first of them die
         for directory in () if self._shared else self._directories:
             for name, value in _STOPPING[os.getpid() in inside :]:
                 if self._is_set(f"{directory}/{name}", value):

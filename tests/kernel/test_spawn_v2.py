@@ -91,9 +91,7 @@ def test_a_group_that_is_gone_is_named_with_what_was_asked(everywhere: dict[Hier
     os.rmdir(entrance.directories[-1])
     report = _native.new_child(-1, -1, -1, 1, 1, 0, -1, -1, -1, -1, -1, 0)
     into = os.fsencode(entrance.directories[-1])
-    files, programs, arguments, environment = map(
-        _native.strings, ([*map(os.fsencode, entrance.files)], [b"/bin/true"], [b"true"], [])
-    )
-    pid, stage, _, _ = _native.start(report, into, files, programs, arguments, environment, None, [], [])
+    nothing = _native.strings([])
+    pid, stage, _, _ = _native.start(report, into, entrance.files, ["/bin/true"], ["true"], nothing, None, [], [])
     os.mkdir(entrance.directories[-1])
     assert (pid, stage) == (-1, _native.ENTER)

@@ -110,7 +110,7 @@ def arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     layout = argparse.RawTextHelpFormatter
     parser = argparse.ArgumentParser("script/matrix", description=__doc__, formatter_class=layout)
     parser.add_argument("modes", nargs="*", metavar="MODE", help="all when none is given")
-    parser.add_argument("--timeout", type=float, default=2400, help="seconds for one guest (default 2400)")
+    parser.add_argument("--timeout", type=float, default=3600, help="seconds for one guest (default 3600)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="guests at a time (default: one a CPU)")
     parser.add_argument("--prepare", action="store_true", help="make what the guests need and run none")
     parser.add_argument("--list", action="store_true", help="list the modes")
