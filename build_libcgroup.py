@@ -78,11 +78,14 @@ struct pycgroup_child {
     int group_count, keep_count;
     int stage, number, which, pid;
 };
-int pycgroup_start(struct pycgroup_child *child, const char *into, const char *entries, int entry_count,
-                   const char *programs, int program_count, const char *arguments, int argument_count,
-                   const char *environment, int environment_count, const char *directory,
-                   const unsigned int *groups, const int *keep);
+int pycgroup_start(struct pycgroup_child *child, const char *into, const char *texts, int entry_count,
+                   int program_count, int argument_count, const char *environment, int environment_count,
+                   const char *directory, const unsigned int *groups, const int *keep);
 int pycgroup_is_subreaper(void);
+
+int pycgroup_make(const char *directory, const char *settings, int count);
+int pycgroup_read(const char *names, int count, char *texts, int size);
+int pycgroup_remove(const char *directory);
 
 long long pycgroup_register(const char *directory, const char *file, const char *argument, const char *expected,
                             int log);
@@ -94,8 +97,8 @@ struct pycgroup_log { int file, is_reading, used; char kept[...]; };
 int pycgroup_read_log(struct pycgroup_log *log, const char *beginnings, int goes_on);
 """
 
-#: C that stands alone, without libcgroup and without Python: of spawn.py, _signals.py and victims.py.
-SOURCES = [Path(__file__).parent / "src" / name for name in ("spawn.c", "eventfd.c", "kmsg.c")]
+#: C that stands alone, without libcgroup and without Python: of spawn.py, combined.py, _signals.py and victims.py.
+SOURCES = [Path(__file__).parent / "src" / name for name in ("spawn.c", "life.c", "eventfd.c", "kmsg.c")]
 
 SHIM = r"""
 #include <libcgroup.h>

@@ -31,6 +31,8 @@ _CONTROL = "cgroup.event_control"
 #: What register() finds out; see eventfd.c.
 ABOVE, EXPECTED, NEWS, SCARCE = 1, 2, 4, 8
 _FD = 2**29 - 1
+#: What counters come to in bytes, and more.
+_LONGEST_TEXTS = 4096
 #: What os.fsencode() looks up each time.
 _ENCODING = sys.getfilesystemencoding()
 
@@ -107,6 +109,7 @@ def attach_thread(group: str, controller: str, tid: int | None = None) -> None:
             native.call("cgroup_attach_task_pid", tid)
 
 
+_TEXT = frozenset({str})
 _NUL = "embedded null byte"  # in the words of _posixsubprocess
 #: How far a child came: the numbers of pycgroup_start's stages.
 STARTED, ENTER, PREPARE, CHDIR, EXEC = range(5)
@@ -114,12 +117,15 @@ STARTED, ENTER, PREPARE, CHDIR, EXEC = range(5)
 
 def new_child(*fields: int) -> Any:
     """Return what start() wants to know of a child and, in its `pid`, notes: the fields of spawn.c's pycgroup_child."""
-    return _load().ffi.new("struct pycgroup_child *", fields)
+    return (_module or _load()).ffi.new("struct pycgroup_child *", fields)
 
 
-def strings(texts: Sequence[bytes]) -> tuple[bytes, int]:
-    """Return what start() takes for several strings. Raises ValueError for one with a NUL in it."""
-    joined = b"\0".join((*texts, b""))
+def strings(texts: Sequence[Any]) -> tuple[bytes, int]:
+    """Return what C takes for several strings (bytes, paths), and their number. Raises ValueError for a NUL in one."""
+    if _TEXT.issuperset(map(type, texts)):
+        joined = "\0".join((*texts, "")).encode(_ENCODING, "surrogateescape")
+    else:
+        joined = b"\0".join((*map(os.fsencode, texts), b""))
     if joined.count(b"\0") != len(texts):
         raise ValueError(_NUL)
     return joined, len(texts)
@@ -128,9 +134,9 @@ def strings(texts: Sequence[bytes]) -> tuple[bytes, int]:
 def start(  # noqa: PLR0917  # as C takes them
     report: Any,
     into: bytes | None,
-    entries: tuple[bytes, int],
-    programs: tuple[bytes, int],
-    arguments: tuple[bytes, int],
+    entries: Sequence[str],
+    programs: Sequence[str],
+    arguments: Sequence[Any],
     environment: tuple[bytes, int],
     directory: bytes | None,
     groups: Sequence[int],
@@ -138,15 +144,16 @@ def start(  # noqa: PLR0917  # as C takes them
 ) -> tuple[int, int, int, int]:
     """Start a program inside groups; return its pid (-1 for none), the stage where it failed, errno, which group.
 
-    `report` is of new_child(), the four lists of strings(). Raises ValueError for a directory with a NUL in it.
+    `report` is of new_child(), `environment` of strings(). Raises ValueError for a text with a NUL in it.
     """
-    loaded = _load()
+    loaded = _module or _load()
     null = loaded.ffi.NULL
     if directory is not None and b"\0" in directory:
         raise ValueError(_NUL)
-    lists = (*entries, *programs, *arguments, *environment)
+    texts, _ = strings([*entries, *programs, *arguments])
+    counts = len(entries), len(programs), len(arguments)
     pid = loaded.lib.pycgroup_start(
-        report, into or null, *lists, null if directory is None else directory, groups, keep
+        report, into or null, texts, *counts, *environment, null if directory is None else directory, groups, keep
     )
     return pid, report.stage, report.number, report.which
 
@@ -154,6 +161,38 @@ def start(  # noqa: PLR0917  # as C takes them
 def is_subreaper() -> bool:
     """Return whether processes that lose their parents go to this one instead of init (PR_SET_CHILD_SUBREAPER)."""
     return bool(_load().lib.pycgroup_is_subreaper())
+
+
+def make(directory: str, settings: tuple[bytes, int]) -> bool:
+    """Make a group's directory and write into its files: of strings(), the name of a file and its text by turns.
+
+    Return whether that could be done at once; if not, nothing was.
+    """
+    try:
+        loaded = _module or _load()
+    except UnavailableError:
+        return False
+    return bool(loaded.lib.pycgroup_make(directory.encode(_ENCODING, "surrogateescape"), *settings))
+
+
+def read(names: tuple[bytes, int]) -> list[str]:
+    """Return the texts of control files without their last newlines, '' for one that cannot be read.
+
+    `names`, of strings(), are directories, of each of which the number of links is told, and after each its files.
+    """
+    loaded = _module or _load()
+    texts = loaded.ffi.new("char[]", _LONGEST_TEXTS)
+    length = loaded.lib.pycgroup_read(*names, texts, _LONGEST_TEXTS)
+    return bytes(loaded.ffi.buffer(texts, length)).decode("utf-8", "surrogateescape").split("\0")[:-1]
+
+
+def remove(directory: str) -> bool:
+    """Remove the directory of a group without extended attributes; return whether that could be done at once."""
+    try:
+        loaded = _module or _load()
+    except UnavailableError:
+        return False
+    return bool(loaded.lib.pycgroup_remove(directory.encode(_ENCODING, "surrogateescape")))
 
 
 def register(prefix: str, file: str, argument: str, expected: bytes, log: int) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ import errno
 import os
 import time
 
-from . import _kernfs, _tasks, controllers, owners
+from . import _kernfs, _native, _tasks, controllers, owners
 from ._types import TYPE_CHECKING
 from .calming import Calm
 from .ending import Ending
@@ -21,6 +21,7 @@ from .errors import (
 )
 from .freezing import Freezing, thaw_all
 from .hierarchy import Place
+from .hosts import base
 from .making import Made
 from .names import group_name
 from .placed import Placed, below
@@ -90,7 +91,9 @@ class Combined(Placed):
 
     def _make(self, made: Made) -> None:
         """Make what is missing and set the limits."""
-        found = steps(self)
+        found: Iterable[Step] = steps(self)
+        if made.alone:
+            found = self._make_at_once(found, made)
         for step in found:
             self._make_for(step, made)
         if not self._places:
@@ -118,6 +121,23 @@ class Combined(Placed):
             made.undo()
         if not self._is_held:
             self._places = {}
+
+    def _make_at_once(self, found: Iterable[Step], made: Made) -> list[Step]:
+        """Make and limit what takes no more than one call each; return the steps that are left."""
+        left = []
+        for step in found:
+            tree = step.tree
+            if step.at_once is None or (self._places and tree in self._places):
+                left.append(step)
+                continue
+            directory = f"{tree.path}{base(tree)}{self._path}"
+            made.directories.append(directory)  # first, as a signal handler may raise right behind it
+            if _native.make(directory, step.at_once):
+                self._places[tree] = directory
+            else:
+                made.directories.pop()
+                left.append(step)
+        return left
 
     def _make_for(self, step: Step, made: Made) -> None:
         tree = step.tree
@@ -245,7 +265,7 @@ class Combined(Placed):
         try:
             if not ends:
                 return
-            if not made.held or not self._is_removed(made):
+            if not self._is_removed(made):
                 self._end(made)
             if holds:
                 self._places, self._is_own = {}, False

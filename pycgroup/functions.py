@@ -15,10 +15,10 @@ from multiprocessing import spawn
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 
-from . import controllers, worker
+from . import worker
 from ._types import TYPE_CHECKING
 from .errors import InvalidValueError, MemoryLimitExceeded, WorkerDiedError
-from .results import Counters, Counts
+from .results import counted, memory_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ class Worker:
         ended otherwise; pickle's errors for what cannot be pickled.
         """
         question = bytes(ForkingPickler.dumps((function, args, kwargs)))
-        kills = Counters(self._group).oom_kills() or 0
+        kills = counted(self._group).oom_kills or 0
         try:
             self._link.send_bytes(question)
             answer = self._answer()
@@ -149,11 +149,10 @@ class Worker:
         wait([self._process.sentinel], _PATIENCE)  # it is about to end, in its own way
         status = self._process.end()
         self.has_ended = True
-        counts = Counts(Counters(self._group))
+        counts = counted(self._group)
         name = self._group.name
         if status == -signal.SIGKILL and (counts.oom_kills or 0) > kills:
-            limit = self._group.view(controllers.MEMORY).limit_in_bytes
-            peak = counts.memory_peak
+            limit, peak = memory_limit(self._group), counts.memory_peak
             figures = f"limit {limit} bytes, peak {peak} bytes"
             message = f"the kernel killed {task} in the group {name} for want of memory: {figures}"
             return MemoryLimitExceeded(message, group=name, limit=limit, peak=peak, victim=task, task=task)

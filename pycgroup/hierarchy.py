@@ -127,6 +127,10 @@ class Hierarchy:
         """
         raise NotImplementedError
 
+    def is_complete(self, controller: str) -> bool:
+        """Return whether a new group has a controller without enable()."""
+        raise NotImplementedError
+
     def takes_processes(self, directory: str) -> bool:
         """Return whether a process may be put into a group; the kernel may refuse it for other reasons."""
         raise NotImplementedError
@@ -160,11 +164,14 @@ class V1(Hierarchy):
     def enable(self, directory: str, controller: str, first: str) -> None:
         # A v1 cpuset begins empty, and a child can have only what its parent has: the groups above get all that theirs
         # have, as on v2.
-        if "cpuset" not in self.controllers:
+        if self.is_complete(controller):
             return
         for parent in _between(first, os.path.dirname(directory)):
             for file in ("cpuset.cpus", "cpuset.mems"):
                 _kernfs.write(f"{parent}/{file}", _kernfs.read(f"{os.path.dirname(parent)}/{file}"))
+
+    def is_complete(self, controller: str) -> bool:
+        return "cpuset" not in self.controllers
 
     def takes_processes(self, directory: str) -> bool:
         return True
@@ -205,7 +212,7 @@ class V2(Hierarchy):
         return v2 if v2 in self.controllers | _IMPLICIT else None
 
     def enable(self, directory: str, controller: str, first: str) -> None:
-        if controller in _IMPLICIT:
+        if self.is_complete(controller):
             return
         # Where it is listed another thread may still be enabling it, and its files not be there yet. The kernel answers
         # a request, also one for what is enabled already, when it has done with those before it.
@@ -227,6 +234,9 @@ class V2(Hierarchy):
             if cause.errno in _UNAVAILABLE and os.path.isdir(parent):
                 raise UnavailableError(f"{attempt}: {hint}", group=parent, errno=cause.errno) from cause
             raise _kernfs.error(cause, attempt, group=parent, directory=parent, hint=hint) from cause
+
+    def is_complete(self, controller: str) -> bool:
+        return controller in _IMPLICIT
 
     def takes_processes(self, directory: str) -> bool:
         # Where the children have threaded controllers alone the kernel takes a process as long as none of them has one,

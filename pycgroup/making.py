@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from . import _tasks, owners
+from . import _native, _tasks, owners
 from ._types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -119,10 +119,12 @@ class Made:
         return bool(users) and not all(user == self.mark or owners.is_dead(user) for user in users)
 
     def remove(self) -> bool:
-        """Remove what is empty and nobody else uses; return whether all of it is gone. Raises OSError."""
-        gone = True
-        for directory in reversed(self.held):
-            gone &= self._is_removed(directory)
+        """Remove what is empty and nobody else uses; return whether that was all, and not nothing. Raises OSError."""
+        held = self.held
+        gone = bool(held)
+        for directory in reversed(held):
+            # Without a mark of its own the directory carries another's, or none, and then it goes in one call.
+            gone &= (not self.mark and _native.remove(directory)) or self._is_removed(directory)
         return gone
 
     def _is_removed(self, directory: str) -> bool:

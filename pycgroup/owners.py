@@ -72,7 +72,7 @@ def stat_fields(pid: int) -> list[str]:
 
 def unique_name() -> str:
     """Return a name that no other group has, with its owner in it."""
-    return f"{_PREFIX}{owner()}-{next(_numbers)}"
+    return f"{_PREFIX}{_self.get(os.getpid()) or owner()}-{next(_numbers)}"
 
 
 def lasting(name: str) -> str:

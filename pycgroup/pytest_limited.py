@@ -20,7 +20,7 @@ from ._types import TYPE_CHECKING
 from .codecs import UNLIMITED
 from .errors import CgroupError
 from .group import Cgroup
-from .results import Counters, Counts
+from .results import Counts, counted, memory_limit
 from .spawn import Entrance
 
 if TYPE_CHECKING:
@@ -161,9 +161,7 @@ class _Run:
 
     def _figures(self) -> tuple[str, int]:
         """Return what the group counted, for people, and how many the OOM killer killed in it."""
-        counters = Counters(self._group)
-        counts = Counts(counters)
-        limit = counters.read(controllers.MEMORY, controllers.MEMORY.limit_in_bytes)
+        counts, limit = counted(self._group), memory_limit(self._group)
         peak = "unknown" if counts.memory_peak is None else f"{counts.memory_peak / _MIB:.1f} MiB"
         shown = "none" if limit in (None, UNLIMITED) else f"{(limit or 0) / _MIB:.1f} MiB"
         most = "unknown" if counts.pids_peak is None else counts.pids_peak

@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from . import controllers
+from . import _native, controllers
 from ._types import TYPE_CHECKING
-from .errors import MemoryLimitExceeded
+from .errors import CgroupError, MemoryLimitExceeded
 from .hosts import here
 from .oom import kills_below
 from .victims import log_of
@@ -19,6 +19,7 @@ from .victims import log_of
 if TYPE_CHECKING:
     from typing import Any, TypeVar
 
+    from .codecs import Amount
     from .combined import Combined
     from .hierarchy import Hierarchy
     from .hosts import Host
@@ -44,82 +45,127 @@ class CpuTime(NamedTuple):
 class Counts:
     """What a group has counted since it was made; None where no controller of it counts that.
 
-    oom_kills: processes killed for want of memory. memory_peak: bytes. cpu_usage: nanoseconds, and the clock ticks of
-    it in user mode and in the kernel. throttled_time: seconds in which the cpus limit held it back. pids_peak: the most
-    processes and threads at once (Linux 6.1).
+    It is read at once, and made sense of when it is asked for.
     """
 
-    __slots__ = ("cpu_usage", "memory_peak", "oom_kills", "pids_peak", "throttled_time")
+    __slots__ = ("_below", "_codecs", "_texts")
 
     def __init__(self, counters: Counters) -> None:
-        self.oom_kills = counters.oom_kills()
-        self.memory_peak = counters.read(_MEMORY, _MEMORY.max_usage_in_bytes)
-        self.cpu_usage = counters.cpu_usage() if controllers.CPUACCT in counters.places else None
-        self.throttled_time = counters.throttled_time() if controllers.CPU in counters.places else None
-        self.pids_peak = counters.read(controllers.PIDS, controllers.PIDS.peak)
+        self._codecs = counters.codecs
+        self._texts = dict(zip(counters.codecs, _native.read(counters.names), strict=True))
+        directory = counters.memory
+        #: Kills in groups below.
+        self._below = 0 if self._texts.get(directory) in _NONE_BELOW else sum(kills_below(directory).values())
 
-
-class Counters:
-    """Where the controllers of a group count: to find that out takes longer than to read it."""
-
-    __slots__ = ("places",)
-
-    def __init__(self, group: Combined) -> None:
-        kinds, found = _counting(here()), group.found().items()
-        #: The directory of each, and the column of its files.
-        self.places = {kind: (at, tree.column) for tree, at in found for kind in kinds.get(tree, ())}
-
-    def read(self, kind: type[controllers.Core], declared: Declaration[T, Any]) -> T | None:
-        """Return what one controller says of the group, None where there is no such thing."""
-        if kind not in self.places:
-            return None
-        directory, column = self.places[kind]
-        file = declared.columns[column]
-        if file is None:
-            return None
-        try:
-            return file.codec.decode(file.text(f"{directory}/"))
-        except (OSError, ValueError, LookupError):
+    def _value(self, declared: Declaration[T, Any]) -> T | None:
+        text = self._texts.get(declared)
+        if not text:
             return None  # the kernel does not count it, or the group was removed meanwhile
-
-    def oom_kills(self) -> int | None:
-        """Return how many processes of the group were killed for want of memory, be it in groups below."""
-        control = self.read(_MEMORY, _MEMORY.oom_control)
-        if control is None:
-            return None
         try:
-            # v1 counts those in groups below there alone.
-            below = {} if "oom" in control else kills_below(self.places[_MEMORY][0])
-            return control.oom_kill + sum(below.values())
+            value: T = self._codecs[declared].decode(text)
+        except (ValueError, LookupError):
+            return None
+        return value
+
+    @property
+    def oom_kills(self) -> int | None:
+        """Processes of the group that were killed for want of memory, be it in groups below."""
+        control = self._value(_MEMORY.oom_control)
+        try:
+            return None if control is None else control.oom_kill + self._below
         except KeyError:
             return None  # before Linux 4.13
 
+    @property
+    def memory_peak(self) -> int | None:
+        """Bytes."""
+        return self._value(_MEMORY.max_usage_in_bytes)
+
+    @property
     def cpu_usage(self) -> tuple[int, int, int] | None:
-        """Return nanoseconds, and the clock ticks of them in user mode and in the kernel."""
-        cpuacct = controllers.CPUACCT
-        usage, stat = self.read(cpuacct, cpuacct.usage), self.read(cpuacct, cpuacct.stat)
+        """Nanoseconds, and the clock ticks of them in user mode and in the kernel."""
+        usage, stat = self._value(controllers.CPUACCT.usage), self._value(controllers.CPUACCT.stat)
         user, system = getattr(stat, "user", None), getattr(stat, "system", None)
         return None if usage is None or user is None or system is None else (usage, user, system)
 
+    @property
     def throttled_time(self) -> float | None:
-        """Return seconds in which the cpus limit held the group back."""
-        stat = self.read(controllers.CPU, controllers.CPU.stat)
-        time: float | None = getattr(stat, "throttled_time", None)
+        """Seconds in which the cpus limit held the group back."""
+        time: float | None = getattr(self._value(controllers.CPU.stat), "throttled_time", None)
         return None if time is None else time / _NANO
+
+    @property
+    def pids_peak(self) -> int | None:
+        """The most processes and threads at once (Linux 6.1)."""
+        return self._value(controllers.PIDS.peak)
+
+
+class Counters:
+    """Where the controllers of a group count: to find that out takes longer than to read it.
+
+    names: directories and files in them, as _native.read() takes them. codecs: the directories, and what is counted in
+    their files with what makes sense of the text. memory: the directory of v1's memory controller, which does not count
+    what is counted below; '' for none.
+    """
+
+    __slots__ = ("codecs", "memory", "names")
+
+    def __init__(self, group: Combined) -> None:
+        counting = _counting(here())
+        self.codecs: dict[Any, Any] = {}
+        self.memory = ""
+        names: list[str] = []
+        for tree, directory in group.found().items():
+            codecs, files, has_memory = counting.get(tree, _NOTHING)
+            if files:
+                self.codecs[directory] = None
+                self.codecs |= codecs
+                names += (directory, *files)
+            if has_memory and not tree.column:
+                self.memory = directory
+        self.names = _native.strings(names)
+
+
+def counted(group: Combined) -> Counts:
+    """Return what a group has counted."""
+    return Counts(Counters(group))
+
+
+def memory_limit(group: Combined) -> Amount | None:
+    """Return bytes; None where the group has no memory controller, or was removed."""
+    try:
+        return group.view(_MEMORY).limit_in_bytes if group.has(_MEMORY) else None
+    except CgroupError:
+        return None
 
 
 _MEMORY = controllers.MEMORY
-_COUNTING = (_MEMORY, controllers.CPUACCT, controllers.CPU, controllers.PIDS)
+_COUNTED: tuple[tuple[type[controllers.Core], tuple[Declaration[Any, Any], ...]], ...] = (
+    (_MEMORY, (_MEMORY.oom_control, _MEMORY.max_usage_in_bytes)),
+    (controllers.CPUACCT, (controllers.CPUACCT.usage, controllers.CPUACCT.stat)),
+    (controllers.CPU, (controllers.CPU.stat,)),
+    (controllers.PIDS, (controllers.PIDS.peak,)),
+)
+#: The links of a directory that is gone, and of one without groups below.
+_NONE_BELOW = (None, "", "2")
+_NOTHING: tuple[dict[Any, Any], list[str], bool] = ({}, [], False)
 
 
 @lru_cache(maxsize=1)
-def _counting(host: Host) -> dict[Hierarchy, list[type[controllers.Core]]]:
-    """Return what counts in which hierarchy: a controller in the first that serves it."""
-    kinds: dict[Hierarchy, list[type[controllers.Core]]] = {}
-    for kind in _COUNTING:
-        if tree := next((tree for tree in host.hierarchies if tree.serves(kind.V1, kind.V2)), None):
-            kinds.setdefault(tree, []).append(kind)
-    return kinds
+def _counting(host: Host) -> dict[Hierarchy, tuple[dict[Any, Any], list[str], bool]]:
+    """Return what is counted in which hierarchy, in which files, and whether memory is: in the first that serves it."""
+    found = {}
+    for tree in host.hierarchies:
+        kinds = [kind for kind, _ in _COUNTED if tree is _serving(host, kind)]
+        files = {each: each.columns[tree.column] for kind, counted in _COUNTED if kind in kinds for each in counted}
+        there = {declared: file for declared, file in files.items() if file}
+        codecs = {declared: file.codec for declared, file in there.items()}
+        found[tree] = codecs, [file.name for file in there.values()], _MEMORY in kinds
+    return found
+
+
+def _serving(host: Host, kind: type[controllers.Core]) -> Hierarchy | None:
+    return next((tree for tree in host.hierarchies if tree.serves(kind.V1, kind.V2)), None)
 
 
 def cpu_time(before: tuple[int, int, int], after: tuple[int, int, int]) -> CpuTime:
@@ -149,21 +195,47 @@ class Result(subprocess.CompletedProcess["Any"]):
     ) -> None:
         super().__init__(*done)
         self.wall_time = wall_time
-        self.memory_peak = after.memory_peak
-        self.pids_peak = after.pids_peak
-        kills, throttled_time = after.oom_kills, after.throttled_time
-        if before is not None:
-            kills = _since(before.oom_kills, kills)
-            throttled_time = _since(before.throttled_time, throttled_time)
-        self.oom_killed = None if kills is None else kills > 0
-        self.throttled_time = throttled_time
-        self.cpu_time = own_time and CpuTime(*own_time)
+        self._counted = before, after, own_time
+
+    @cached_property
+    def oom_killed(self) -> bool | None:
+        """Whether the kernel killed a process of the group for want of memory."""
+        before, after, _ = self._counted
+        kills = _since(before and before.oom_kills, after.oom_kills)
+        return None if kills is None else kills > 0
+
+    @cached_property
+    def memory_peak(self) -> int | None:
+        """The most memory that the group had in use, in bytes."""
+        return self._counted[1].memory_peak
+
+    @cached_property
+    def cpu_time(self) -> CpuTime | None:
+        """CPU time in seconds."""
+        before, after, own = self._counted
         if after.cpu_usage:
-            self.cpu_time = cpu_time((before and before.cpu_usage) or (0, 0, 0), after.cpu_usage)
+            return cpu_time((before and before.cpu_usage) or (0, 0, 0), after.cpu_usage)
+        return own and CpuTime(*own)
+
+    @cached_property
+    def throttled_time(self) -> float | None:
+        """Seconds in which the cpus limit held the group back."""
+        before, after, _ = self._counted
+        time: float | None = _since(before and before.throttled_time, after.throttled_time)
+        return time
+
+    @cached_property
+    def pids_peak(self) -> int | None:
+        """The most processes and threads that the group had at once."""
+        return self._counted[1].pids_peak
+
+    def __getstate__(self) -> dict[str, Any]:
+        figures = {name: getattr(self, name) for name in _FIGURES}
+        return {name: value for name, value in (vars(self) | figures).items() if name != "_counted"}
 
     def __repr__(self) -> str:
-        counted = ("oom_killed", "memory_peak", "cpu_time", "throttled_time", "pids_peak", "wall_time")
-        figures = ", ".join(f"{name}={getattr(self, name)!r}" for name in counted if getattr(self, name) is not None)
+        known = {name: getattr(self, name) for name in (*_FIGURES, "wall_time")}
+        figures = ", ".join(f"{name}={value!r}" for name, value in known.items() if value is not None)
         return f"{super().__repr__().removesuffix(')')}, {figures})"
 
     def check(self, group: Combined, pid: int, logged: int) -> None:
@@ -174,6 +246,9 @@ class Result(subprocess.CompletedProcess["Any"]):
         if self.oom_killed:
             raise _exceeded(group, self, _killed(group, self, pid, logged))
         self.check_returncode()
+
+
+_FIGURES = ("oom_killed", "memory_peak", "cpu_time", "throttled_time", "pids_peak")
 
 
 def _since(before: Any, after: Any) -> Any:
@@ -194,7 +269,7 @@ def _killed(group: Combined, result: Result, pid: int, logged: int) -> str | Non
 
 
 def _exceeded(group: Combined, result: Result, victim: str | None) -> MemoryLimitExceeded:
-    limit, peak = Counters(group).read(_MEMORY, _MEMORY.limit_in_bytes), result.memory_peak
+    limit, peak = memory_limit(group), result.memory_peak
     figures = f"limit {limit} bytes, peak {peak} bytes"
     message = f"the kernel killed {victim or 'a process'} of the group {group.name} for want of memory: {figures}"
     return MemoryLimitExceeded(message, limit=limit, peak=peak, victim=victim, result=result, group=group.name)

@@ -8,7 +8,7 @@ import time
 
 from ._types import TYPE_CHECKING
 from .errors import CgroupError
-from .results import Counters, Counts, Result
+from .results import Counters, Counts, Result, counted
 from .victims import position
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def run(
     """Do what Cgroup.run() says."""
     if data is not None or capture_output:
         _streams(options, data, capture_output=capture_output)
-    before = None if group.is_fresh else Counts(Counters(group))
+    before = None if group.is_fresh else counted(group)
     logged = position() if check else 0
     began = time.monotonic()
     process = group.popen(*given, **options)
@@ -61,6 +61,9 @@ def _waited(
     """Return what the program has written, and what is to be read when it has ended."""
     try:
         counters = Counters(group)  # while it runs
+        if process.stdin is process.stdout is process.stderr is None:
+            process.wait(timeout)
+            return None, None, counters
         output, errors = process.communicate(data, timeout=timeout)
     except subprocess.TimeoutExpired as expired:
         _end(group, process, expired)

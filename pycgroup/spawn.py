@@ -118,16 +118,17 @@ class Popen(subprocess.Popen["Any"]):
             raise ValueError("bad value(s) in fds_to_keep")  # in the words of _posixsubprocess
         entrance = self._entrance
         flags = map(bool, (close_fds, restore_signals, new_session))
+        user = (-1, -1) if uid is gid is None else (_number(uid), _number(gid))
         counts = -1 if groups is None else len(groups), len(keep)
         entrance.child = _native.new_child(
-            streams[0], streams[3], streams[5], *flags, process_group, umask, _number(uid), _number(gid), *counts
+            streams[0], streams[3], streams[5], *flags, process_group, umask, *user, *counts
         )
         pid, stage, number, which = _native.start(
             entrance.child,
             None if entrance.into is None else os.fsencode(entrance.into),
-            _native.strings([*map(os.fsencode, entrance.files)]),
-            _native.strings(_candidates(os.fsencode(program), env)),
-            _native.strings([*map(os.fsencode, args)]),
+            entrance.files,
+            _candidates(program, env),
+            args,
             _environment() if env is None else _native.strings([*map(_assigned, env.items())]),
             None if cwd is None else os.fsencode(cwd),
             groups or (),
@@ -212,11 +213,10 @@ def _command(args: Any, executable: Any, *, shell: bool) -> tuple[list[Any], Any
     return args, args[0] if executable is None else executable
 
 
-def _candidates(program: bytes, env: Mapping[Any, Any] | None) -> list[bytes]:
+def _candidates(program: Any, env: Mapping[Any, Any] | None) -> list[str]:
     """Return the paths at which a program may be."""
-    if b"/" in program:
-        return [program]
-    return [os.path.join(os.fsencode(directory), program) for directory in os.get_exec_path(env)]
+    name = program if type(program) is str else os.fsdecode(program)
+    return [name] if "/" in name else [os.path.join(directory, name) for directory in os.get_exec_path(env)]
 
 
 def _become(uid: int | None, gid: int | None, groups: Sequence[int] | None) -> None:  # pragma: no cover  # as above

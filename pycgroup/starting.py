@@ -53,7 +53,8 @@ class Starting(Combined):
         Raises GroupNotFoundError where the group's block is ending, in another thread, and GroupBusyError where what
         is started would be stopped before its first instruction, and this process until then.
         """
-        entrance = self._way_in()
+        entrance = spawn.Entrance(self.whole())
+        self.is_fresh = False
         for tree, directory in self._places.items():
             if tree.is_frozen(directory):
                 message = f"{self._label()}: nothing can start in {directory}, which is frozen: thaw() it first"
@@ -68,13 +69,9 @@ class Starting(Combined):
 
     def launch(self) -> Entrance:
         """Return the way in for processes that somebody else starts: any younger descendants of this process there."""
-        entrance = self._way_in()
-        self._ending.launch()
-        return entrance
-
-    def _way_in(self) -> Entrance:
         entrance = spawn.Entrance(self.whole())
         self.is_fresh = False
+        self._ending.launch()
         return entrance
 
     def started(self, entrance: Entrance, pid: int = 0) -> None:

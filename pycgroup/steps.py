@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from . import controllers
+from . import _native, controllers
 from ._types import TYPE_CHECKING
 from .errors import UnavailableError
 from .hosts import here
@@ -30,7 +30,7 @@ class Step:
     empty where that can be said only when there is a group.
     """
 
-    __slots__ = ("controller", "kind", "needed", "texts", "tree", "values")
+    __slots__ = ("at_once", "controller", "kind", "needed", "texts", "tree", "values")
 
     def __init__(self, group: Placed, kind: type[controllers.Core], values: dict[str, Any] | None = None) -> None:
         view = group.view(kind)
@@ -46,6 +46,13 @@ class Step:
             type(value) in PLAIN and not (file.beside or file.codec.reads_current) for file, value in files
         )
         self.texts = [(file.name, file.codec.encode(value)) for file, value in files] if same else []
+        single = same and not any("\n" in text or not text for _, text in self.texts)
+        #: The same for _native.make(), None where there is more to do.
+        self.at_once = (
+            _native.strings([part for pair in self.texts for part in pair])
+            if single and self.tree.is_complete(self.controller)
+            else None
+        )
 
 
 def steps(group: Placed) -> tuple[Step, ...]:

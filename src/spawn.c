@@ -47,6 +47,7 @@ struct plan {
     const unsigned int *groups;
     const int *keep;
     int own_memory;                     /* the child does not share the parent's */
+    int is_clear;                       /* the kernel has taken the parent's signal handlers from it */
     sigset_t mask;
 };
 
@@ -54,6 +55,7 @@ struct plan {
 struct clone_arguments {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
 };
+#define CLEAR_SIGHAND 0x100000000ULL
 #define INTO_CGROUP 0x200000000ULL
 
 static char **split(struct strings strings)
@@ -67,6 +69,16 @@ static char **split(struct strings strings)
         list[i] = (char *)text;
     list[strings.count] = NULL;
     return list;
+}
+
+/* Return so many strings, those that come behind others. */
+static struct strings behind(struct strings others, int count)
+{
+    const char *text = others.text;
+
+    for (int i = 0; i < others.count; i++)
+        text += strlen(text) + 1;
+    return (struct strings){text, count};
 }
 
 /* --- in the child ------------------------------------------------------------------------------------------------- */
@@ -116,19 +128,24 @@ static void place_streams(const struct plan *plan)
     }
 }
 
+static void reset_signal(int number)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+
+    sigaction(number, &action, NULL);
+}
+
 /* Handlers are the parent's code: what is not ignored is as it would be after exec. */
 static void reset_signals(const struct plan *plan)
 {
     struct sigaction action;
 
-    for (int number = 1; number < NSIG; number++) {
-        if (sigaction(number, NULL, &action) || action.sa_handler == SIG_DFL)
-            continue;
-        if (action.sa_handler == SIG_IGN && !(plan->child->restore_signals && (number == SIGPIPE || number == SIGXFSZ)))
-            continue;
-        memset(&action, 0, sizeof action);
-        action.sa_handler = SIG_DFL;
-        sigaction(number, &action, NULL);
+    for (int number = 1; number < NSIG && !plan->is_clear; number++)
+        if (!sigaction(number, NULL, &action) && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
+            reset_signal(number);
+    if (plan->child->restore_signals) {
+        reset_signal(SIGPIPE);
+        reset_signal(SIGXFSZ);
     }
     sigprocmask(SIG_SETMASK, &plan->mask, NULL);
 }
@@ -265,12 +282,13 @@ static inline __attribute__((always_inline)) long clone_here(struct clone_argume
 #endif
 }
 
-static pid_t __attribute__((noinline)) clone_into(const struct plan *plan, int into)
+/* Without the parent's signal handlers, which saves asking for sixty of them; and in a group, unless that is -1. */
+static pid_t __attribute__((noinline)) start_new(const struct plan *plan, int into)
 {
     struct clone_arguments arguments = {
-        .flags = INTO_CGROUP | CLONE_VFORK | (plan->own_memory ? 0 : CLONE_VM),
+        .flags = CLEAR_SIGHAND | CLONE_VFORK | (plan->own_memory ? 0 : CLONE_VM) | (into < 0 ? 0 : INTO_CGROUP),
         .exit_signal = SIGCHLD,
-        .cgroup = (uint64_t)into,
+        .cgroup = into < 0 ? 0 : (uint64_t)into,
     };
     long pid = clone_here(&arguments);
 
@@ -304,7 +322,7 @@ static pid_t __attribute__((noinline)) start_apart(const struct plan *plan)
     return pid;
 }
 
-/* Whether a kernel, or what filters its calls, does not know CLONE_INTO_CGROUP. */
+/* Whether a kernel, or what filters its calls, does not know clone3, CLEAR_SIGHAND (Linux 5.5) or INTO_CGROUP (5.7). */
 static int is_unknown(int number)
 {
     return number == ENOSYS || number == EINVAL || number == E2BIG || number == EPERM;
@@ -325,8 +343,8 @@ static int was_killed_at_birth(const struct plan *plan, pid_t pid)
 static pid_t start(struct plan *plan, const char *into)
 {
     struct strings entries = plan->entries;
-    int directory = into ? open(into, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-    pid_t pid = -1;
+    int directory = into ? open(into, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1, is_done;
+    pid_t pid;
 
     if (into && directory < 0) {
         plan->child->stage = PYCGROUP_ENTER;
@@ -338,29 +356,39 @@ static pid_t start(struct plan *plan, const char *into)
         plan->entries.count--;
         plan->child->which = plan->entries.count;
         plan->child->stage = PYCGROUP_UNBORN;
-        pid = clone_into(plan, directory);
+    }
+    plan->is_clear = 1;
+    pid = start_new(plan, directory);
+    is_done = pid >= 0 || !is_unknown(errno);
+    plan->is_clear = 0;
+    if (directory >= 0) {
         plan->entries = entries;
         close(directory);
-        if (pid < 0 && !is_unknown(errno))
-            plan->child->stage = PYCGROUP_ENTER;
-        if ((pid >= 0 || !is_unknown(errno)) && !was_killed_at_birth(plan, pid))
-            return pid;
-        plan->child->stage = PYCGROUP_STARTED;
+        if (pid < 0)
+            plan->child->stage = is_done ? PYCGROUP_ENTER : PYCGROUP_STARTED;
+        else if (was_killed_at_birth(plan, pid)) {
+            plan->child->stage = PYCGROUP_STARTED;
+            is_done = 0;
+        }
     }
+    if (is_done)
+        return pid;
     return plan->own_memory ? start_apart(plan) : start_here(plan);
 }
 
-/* Return the child's pid, which has failed where child->stage says so and is still to be waited for; or -1. */
-static int pycgroup_start(struct pycgroup_child *given, const char *into, const char *entries, int entry_count,
-                          const char *programs, int program_count, const char *arguments, int argument_count,
-                          const char *environment, int environment_count, const char *directory,
-                          const unsigned int *groups, const int *keep)
+/* `texts` are the entries' files, the paths at which the program may be, and its arguments. Return the child's pid, which
+   has failed where child->stage says so and is still to be waited for; or -1. */
+static int pycgroup_start(struct pycgroup_child *given, const char *into, const char *texts, int entry_count,
+                          int program_count, int argument_count, const char *environment, int environment_count,
+                          const char *directory, const unsigned int *groups, const int *keep)
 {
+    struct strings entries = {texts, entry_count};
+    struct strings programs = behind(entries, program_count);
     struct plan plan = {
         .child = given,
-        .entries = {entries, entry_count},
-        .programs = split((struct strings){programs, program_count}),
-        .arguments = split((struct strings){arguments, argument_count}),
+        .entries = entries,
+        .programs = split(programs),
+        .arguments = split(behind(programs, argument_count)),
         .environment = split((struct strings){environment, environment_count}),
         .directory = directory,
         .groups = groups,

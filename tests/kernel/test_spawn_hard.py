@@ -23,6 +23,7 @@ from pycgroup import (
     GroupNotFoundError,
     InvalidValueError,
     UnavailableError,
+    _tasks,
     calming,
     owners,
     reap,
@@ -274,7 +275,7 @@ def test_many_enter_and_leave_by_turns(unique: Unique) -> None:
 
 def test_ends_that_overlap_leave_the_limits_as_they_were(unique: Unique, monkeypatch: pytest.MonkeyPatch) -> None:
     name = unique("memory", "pids")
-    monkeypatch.setattr(calming, "_MANY", -1)
+    monkeypatch.setattr(_tasks, "AT_ONCE", -1)
     with Cgroup(name, pids=300) as group:
         freeze = Path(group.pids.path, "cgroup.freeze")
 

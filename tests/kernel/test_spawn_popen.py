@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pty
@@ -19,9 +20,9 @@ from typing import Any
 import pytest
 
 from pycgroup import Cgroup, GroupNotFoundError
-from tests.support import oracle
+from tests.support import oracle, seccomp
 from tests.support.capabilities import needs
-from tests.support.processes import NOBODY
+from tests.support.processes import NOBODY, forked
 from tests.support.whereabouts import LOOK, outside
 
 pytestmark = [needs("memory"), needs("pids")]
@@ -196,6 +197,26 @@ def test_blocked_signals_and_handlers(group: Cgroup) -> None:
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith(("SigBlk", "SigCgt"))]
     masks = {name.rstrip(":"): int(mask, 16) for name, mask in lines}
     assert masks == {"SigBlk": 1 << signal.SIGUSR2 - 1, "SigCgt": 0}
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM])
+@pytest.mark.parametrize("options", [{}, pytest.param({"user": NOBODY}, marks=needs("root"))])
+def test_where_clone3_is_refused(error: int, options: dict[str, Any]) -> None:
+    """As it is by kernels before 5.3 and by containers' filters."""
+
+    def child() -> tuple[list[str], str]:
+        seccomp.refuse(seccomp.CLONE3, error)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        with Cgroup(memory="256M", pids=200) as group:
+            done = group.run(["cat", "/proc/self/cgroup", "/proc/self/status"], stdout=PIPE, text=True, **options)
+            places, _, status = done.stdout.partition("Name:")
+            return outside(places, group.paths), status
+
+    strays, status = forked(child)
+    assert strays == []
+    words = [line.split() for line in status.splitlines() if line.startswith(("SigBlk", "SigIgn", "SigCgt"))]
+    masks = {name: int(mask, 16) for name, mask in words}
+    assert masks["SigCgt:"] == masks["SigBlk:"] == masks["SigIgn:"] & 1 << signal.SIGPIPE - 1 == 0
 
 
 def test_preexec_fn_runs_inside(group: Cgroup, tmp_path: Path) -> None:
