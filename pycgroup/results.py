@@ -193,7 +193,7 @@ class Result(subprocess.CompletedProcess["Any"]):
         wall_time: float,
         own_time: tuple[float, float] | None,
     ) -> None:
-        super().__init__(*done)
+        self.args, self.returncode, self.stdout, self.stderr = done
         self.wall_time = wall_time
         self._counted = before, after, own_time
 

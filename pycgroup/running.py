@@ -9,6 +9,7 @@ import time
 from ._types import TYPE_CHECKING
 from .errors import CgroupError
 from .results import Counters, Counts, Result, counted
+from .spawn import Child, Popen
 from .victims import position
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def run(
     before = None if group.is_fresh else counted(group)
     logged = position() if check else 0
     began = time.monotonic()
-    process = group.popen(*given, **options)
+    is_plain = not (options or given[1:] or timeout is not None)
+    process = group.start(Child if is_plain else Popen, *given, **options)
     output, errors, counters = _waited(group, process, data, timeout)
     done = (process.args, process.returncode, output, errors)
     result = Result(done, before, Counts(counters), time.monotonic() - began, process.cpu_time)
@@ -55,15 +57,10 @@ def _streams(options: dict[str, Any], data: Any, *, capture_output: bool) -> Non
         options["stdout"] = options["stderr"] = subprocess.PIPE
 
 
-def _waited(
-    group: Starting, process: subprocess.Popen[Any], data: Any, timeout: float | None
-) -> tuple[Any, Any, Counters]:
+def _waited(group: Starting, process: Any, data: Any, timeout: float | None) -> tuple[Any, Any, Counters]:
     """Return what the program has written, and what is to be read when it has ended."""
     try:
         counters = Counters(group)  # while it runs
-        if process.stdin is process.stdout is process.stderr is None:
-            process.wait(timeout)
-            return None, None, counters
         output, errors = process.communicate(data, timeout=timeout)
     except subprocess.TimeoutExpired as expired:
         _end(group, process, expired)

@@ -301,33 +301,42 @@ def test_options_that_mean_something_else_when_cut(
 ECHO = 'echo "$0 $*"'
 
 
-def _outcome(run: Callable[..., Any], args: Any, options: dict[str, Any]) -> tuple[Any, ...]:
+def _outcome(run: Callable[..., Any], args: Any, **options: Any) -> tuple[Any, ...]:
     try:
-        done = run(args, stdout=PIPE, **options)
+        done = run(args, **options)
     except Exception as error:  # noqa: BLE001  # whatever it is, it is to be the same
         return type(error), str(error), getattr(error, "filename", None)
     return done.returncode, done.stdout
 
 
+WITHOUT_OPTIONS = [
+    ("sh", "-c", ECHO),
+    ["sh", "-c", "exit 3"],
+    ["sh", "-c", "kill -9 $$"],
+    "true",
+    b"true",
+    Path("/bin/true"),
+    [],
+    "",
+    None,
+    [5],
+    ["/"],
+    ["/etc/passwd"],
+    ["nonexistent"],
+    ["true", "a\0b"],
+]
+
+
 @pytest.mark.parametrize(
     ("args", "options"),
     [
-        (("sh", "-c", ECHO), {}),
-        ("true", {}),
-        (b"true", {}),
-        (Path("/bin/true"), {}),
+        *((args, {}) for args in WITHOUT_OPTIONS),
         (Path("/bin/true"), {"shell": True}),
         (ECHO, {"shell": True}),
         ([ECHO, "a", b"b"], {"shell": True}),
         (ECHO, {"shell": True, "executable": "/bin/bash"}),
         ([ECHO], {"executable": Path("/bin/echo")}),
         (["echo"], {"executable": "/nonexistent"}),
-        ([], {}),
-        ("", {}),
-        (None, {}),
-        ([5], {}),
-        (["/"], {}),
-        (["/etc/passwd"], {}),
         (["/nonexistent"], {"preexec_fn": str}),
         (["true"], {"cwd": "/nonexistent", "preexec_fn": str}),
         (["true"], {"preexec_fn": int("0").__truediv__}),
@@ -349,7 +358,40 @@ def _outcome(run: Callable[..., Any], args: Any, options: dict[str, Any]) -> tup
     ],
 )
 def test_subprocess_says_the_same(group: Cgroup, args: Any, options: dict[str, Any]) -> None:
-    assert _outcome(group.run, args, options) == _outcome(subprocess.run, args, options)
+    assert _outcome(group.run, args, stdout=PIPE, **options) == _outcome(subprocess.run, args, stdout=PIPE, **options)
+
+
+@pytest.mark.parametrize("args", WITHOUT_OPTIONS)
+def test_subprocess_says_the_same_without_options(group: Cgroup, args: Any) -> None:
+    assert _outcome(group.run, args) == _outcome(subprocess.run, args)
+
+
+@pytest.mark.parametrize("options", [{}, {"stdout": PIPE}])
+def test_where_nobody_waits_for_children(group: Cgroup, options: dict[str, Any]) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert _outcome(group.run, ["false"], **options) == _outcome(subprocess.run, ["false"], **options)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.parametrize("options", [{}, {"stdout": PIPE}])
+def test_an_interrupt_while_a_program_runs_ends_it(group: Cgroup, options: dict[str, Any]) -> None:
+    def interrupt_if_it_runs(*_: object) -> None:
+        if group.processes():
+            raise KeyboardInterrupt
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+
+    before = signal.signal(signal.SIGALRM, interrupt_if_it_runs)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        with pytest.raises(KeyboardInterrupt):
+            group.run(["sleep", "1000"], **options)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert oracle.pids("pids", group.name) == set()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_a_group_that_cannot_be_entered_where_nobody_waits_for_children(group: Cgroup) -> None:
