@@ -74,6 +74,20 @@ def _rest(fd: int) -> Iterator[bytes]:
         yield data
 
 
+def texts(names: list[str]) -> Iterator[str]:
+    """Yield the number of links of each directory, and the texts of its files, which follow it; '' for what is gone."""
+    directory = ""
+    for name in names:
+        try:
+            if name.startswith("/"):
+                directory = name
+                yield str(os.stat(directory).st_nlink)
+            else:
+                yield read(f"{directory}/{name}")
+        except OSError:
+            yield ""
+
+
 def write(path: str, text: str) -> None:
     """Write each line of the text with one write, as the kernel wants it; empty text writes nothing. Raises OSError."""
     if not text:

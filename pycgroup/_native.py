@@ -180,7 +180,10 @@ def read(names: tuple[bytes, int]) -> list[str]:
 
     `names`, of strings(), are directories, of each of which the number of links is told, and after each its files.
     """
-    loaded = _module or _load()
+    try:
+        loaded = _module or _load()
+    except UnavailableError:
+        return [*_kernfs.texts(names[0].decode(_ENCODING, "surrogateescape").split("\0")[:-1])]
     texts = loaded.ffi.new("char[]", _LONGEST_TEXTS)
     length = loaded.lib.pycgroup_read(*names, texts, _LONGEST_TEXTS)
     return bytes(loaded.ffi.buffer(texts, length)).decode("utf-8", "surrogateescape").split("\0")[:-1]

@@ -134,7 +134,8 @@ def counted(group: Combined) -> Counts:
 def memory_limit(group: Combined) -> Amount | None:
     """Return bytes; None where the group has no memory controller, or was removed."""
     try:
-        return group.view(_MEMORY).limit_in_bytes if group.has(_MEMORY) else None
+        # Not the attribute, which may be staged.
+        return _MEMORY.limit_in_bytes.read(group.view(_MEMORY)) if group.has(_MEMORY) else None
     except CgroupError:
         return None
 

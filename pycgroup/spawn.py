@@ -184,58 +184,88 @@ class Popen(subprocess.Popen["Any"]):
 class Child:
     """A program that takes no options and is just waited for: what run() needs of a Popen then, in a third of the time.
 
-    Raises as Popen does.
+    Raises as Popen does. Who lets go of one that has not ended has been interrupted: it is killed.
     """
 
     __slots__ = ("args", "cpu_time", "pid", "returncode")
 
     def __init__(self, args: Any, *, entrance: Entrance) -> None:
         self.args = args
+        self.pid = 0
         self.returncode: int | None = None
         self.cpu_time: tuple[float, float] | None = None
+        if _left:
+            _bury()
         arguments, program = _command(args, None, shell=False)
         sys.audit("subprocess.Popen", program, arguments, None, None)
         self.pid = _start(entrance, program, arguments, _PLAIN)
 
     _try_wait: Any = vars(Popen)["_try_wait"]
 
-    def _look(self, flags: int) -> None:
+    def look(self, flags: int) -> bool:
+        """Wait for it (0) or do not (WNOHANG); return whether it has ended."""
         pid, status = self._try_wait(flags)
         if pid:
             self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode is not None
 
     def communicate(self, _nothing: None, *, timeout: None) -> tuple[None, None]:  # noqa: ARG002  # as Popen takes them
         """Wait for the end. Who has interrupted this process (Ctrl-C) has interrupted the child: it gets a moment."""
         try:
             while self.returncode is None:
-                self._look(0)
+                self.look(0)
         except KeyboardInterrupt:
-            with suppress(OSError):
-                descriptor = os.pidfd_open(self.pid)
-                try:
-                    select.select([descriptor], [], [], _MOMENT)
-                finally:
-                    os.close(descriptor)
+            self._bide()
             raise
         return None, None
 
+    def _bide(self) -> None:
+        with suppress(OSError):
+            descriptor = os.pidfd_open(self.pid)
+            try:
+                poll = select.poll()
+                poll.register(descriptor, select.POLLIN)
+                poll.poll(_MOMENT)
+            finally:
+                os.close(descriptor)
+
     def kill(self) -> None:
         """Kill it, unless it has ended."""
-        if self.returncode is None:
-            self._look(os.WNOHANG)
-        if self.returncode is None:
-            os.kill(self.pid, SIGKILL)
+        if self.returncode is None and not self.look(os.WNOHANG):
+            with suppress(ProcessLookupError):  # nobody has to wait for it, as SIGCHLD is ignored
+                os.kill(self.pid, SIGKILL)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        while self.returncode is None:
-            self._look(0)
+        while self.returncode is None and kind is None:
+            self.look(0)
+
+    def __del__(self) -> None:
+        if self.pid and self.returncode is None:
+            self.kill()
+            if not self.look(os.WNOHANG):
+                _left.append(self.pid)
 
 
-# Seconds; as in subprocess.
-_MOMENT = 0.25
+#: Children that nobody waits for any more.
+_left: list[int] = []
+
+
+def _bury() -> None:
+    for pid in _left.copy():
+        try:
+            has_ended = os.waitpid(pid, os.WNOHANG) != (0, 0)
+        except ChildProcessError:
+            has_ended = True
+        if has_ended:
+            with suppress(ValueError):  # another thread has done it
+                _left.remove(pid)
+
+
+# Milliseconds; as in subprocess.
+_MOMENT = 250
 #: What C is to know of a child without options.
 _PLAIN = (-1, -1, -1, True, True, False, -1, -1, -1, -1, -1, 0)
 

@@ -10,15 +10,20 @@
 
 enum { LONGEST_PATH = 4096 };
 
-static int is_written(const char *directory, const char *name, const char *text)
+/* Open a file in a directory; -1 also where the path is too long. One descriptor at a time, as they may be scarce. */
+static int open_in(const char *directory, const char *name, int flags)
 {
     char path[LONGEST_PATH];
-    int file, is_done;
 
     if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path)
-        return 0;
-    file = open(path, O_WRONLY | O_CLOEXEC);
-    is_done = file >= 0 && write(file, text, strlen(text)) >= 0;
+        return -1;
+    return open(path, flags | O_CLOEXEC);
+}
+
+static int is_written(const char *directory, const char *name, const char *text)
+{
+    int file = open_in(directory, name, O_WRONLY), is_done = file >= 0 && write(file, text, strlen(text)) >= 0;
+
     if (file >= 0)
         close(file);
     return is_done;
@@ -44,9 +49,9 @@ static int pycgroup_make(const char *directory, const char *settings, int count)
 
 /* Read a file; return the length of its text without the last newline, 0 for one that cannot be read or does not leave
    a byte of the room. */
-static int text_of(int directory, const char *name, char *text, int room)
+static int text_of(const char *directory, const char *name, char *text, int room)
 {
-    int file = openat(directory, name, O_RDONLY | O_CLOEXEC);
+    int file = open_in(directory, name, O_RDONLY);
     ssize_t length = file < 0 ? -1 : read(file, text, (size_t)room);
 
     if (file >= 0)
@@ -56,34 +61,31 @@ static int text_of(int directory, const char *name, char *text, int room)
     return (int)length - (text[length - 1] == '\n');
 }
 
-static int links_of(int directory, char *text, int room)
+static int links_of(const char *directory, char *text, int room)
 {
     struct stat about;
+    int length = stat(directory, &about) != 0 ? 0 : snprintf(text, (size_t)room, "%lu", (unsigned long)about.st_nlink);
 
-    return fstat(directory, &about) != 0 ? 0 : snprintf(text, (size_t)room, "%lu", (unsigned long)about.st_nlink);
+    return length < room ? length : 0;
 }
 
 /* Of so many strings each that begins with a slash is a directory, of which the number of links is wanted, and the
    others are files in the last one. Write their texts, with a NUL after each, and return the length of it all. */
 static int pycgroup_read(const char *names, int count, char *texts, int size)
 {
-    int directory = -1, used = 0;
+    const char *directory = "";
+    int used = 0;
 
-    for (; count > 0 && used + count < size; count--, names += strlen(names) + 1) {
-        char *text = texts + used;
+    for (; count > 0; count--, names += strlen(names) + 1) {
         int room = size - used - count; /* each of the others has a NUL, too */
 
-        if (*names == '/') {
-            if (directory >= 0)
-                close(directory);
-            directory = open(names, O_PATH | O_DIRECTORY | O_CLOEXEC);
-            used += links_of(directory, text, room);
-        } else
-            used += text_of(directory, names, text, room);
-        texts[used++] = '\0';
+        if (*names == '/')
+            directory = names;
+        if (room > 0)
+            used += *names == '/' ? links_of(names, texts + used, room) : text_of(directory, names, texts + used, room);
+        if (used < size)
+            texts[used++] = '\0';
     }
-    if (directory >= 0)
-        close(directory);
     return used;
 }
 

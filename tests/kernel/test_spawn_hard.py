@@ -22,7 +22,9 @@ from pycgroup import (
     GroupBusyError,
     GroupNotFoundError,
     InvalidValueError,
+    MemoryLimitExceeded,
     UnavailableError,
+    _native,
     _tasks,
     calming,
     owners,
@@ -30,6 +32,7 @@ from pycgroup import (
 )
 from tests.support import machine, oracle
 from tests.support.capabilities import needs
+from tests.support.descriptors import all_taken_but
 from tests.support.hogs import PATIENCE, hogs
 from tests.support.interrupts import interrupt, interrupted
 from tests.support.processes import forked, idle, script
@@ -558,6 +561,7 @@ class Interrupted(Exception):
 def interrupt(number, frame):
     raise Interrupted
 
+OPTIONS = {}, {"start_new_session": True}
 with Cgroup(sys.argv[1], pids=50) as group:
     group.run(["true"])  # all is imported now: Python ignores what a handler raises in some steps of an import
 signal.signal(signal.SIGALRM, interrupt)
@@ -567,11 +571,14 @@ for _ in range(100):
         with Cgroup(sys.argv[1], pids=50) as group:
             try:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, 0.002))
-                group.run(["sleep", "85"], start_new_session=True)
+                group.run(["sleep", "85"], **random.choice(OPTIONS))
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
     except Interrupted:
         count += 1
+with Cgroup(sys.argv[1], pids=50) as group:
+    for options in OPTIONS:
+        group.run(["true"], **options)  # which buries those before
 try:
     os.waitpid(-1, os.WNOHANG)
 except ChildProcessError:
@@ -597,6 +604,87 @@ def test_a_start_that_is_interrupted_when_it_is_noted() -> None:
             os.waitpid(-1, os.WNOHANG)  # not even a zombie
         assert len(os.listdir("/proc/self/fd")) == before
         assert group.run(["true"]).returncode == 0
+
+
+@pytest.mark.parametrize("function", ["_waited", "communicate", "look", "_try_wait"])
+def test_a_run_that_is_interrupted_right_behind_its_start(function: str) -> None:
+    seen: list[int] = []
+    with Cgroup(pids=9) as group:
+
+        def handler() -> None:
+            seen.extend(group.processes())
+            interrupt()
+
+        with interrupted(function, handler), pytest.raises(InterruptedError):
+            group.run(["sleep", "1000"])
+    with Cgroup(pids=9) as group:
+        group.run(["true"])
+    with pytest.raises(ChildProcessError):
+        os.waitpid(seen[0], os.WNOHANG)  # not even a zombie
+
+
+def test_a_second_interrupt_waits_for_nothing() -> None:
+    with Cgroup(pids=9) as group, ExitStack() as stack:
+
+        def handler(*_: object) -> None:
+            stack.enter_context(interrupted("kill", interrupt))
+            raise KeyboardInterrupt
+
+        stack.callback(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, handler))
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(InterruptedError):
+            group.run(["sleep", "1000"])
+    assert places(group.name) == []
+
+
+def test_a_child_that_is_gone_as_it_is_to_be_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody has to wait for it."""
+    kill = os.kill
+
+    def late(pid: int, number: int) -> None:
+        kill(pid, number)
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, 0)
+        kill(pid, number)
+
+    def child() -> str:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        with Cgroup(pids=9) as group:
+            monkeypatch.setattr(os, "kill", late)
+            try:
+                with interrupted("look", interrupt):
+                    group.run(["sleep", "1000"])
+            except OSError as error:
+                return type(error).__name__
+        raise AssertionError
+
+    assert forked(child) == "InterruptedError"
+
+
+def test_a_limit_that_is_staged_is_not_told() -> None:
+    name = f"{machine.PREFIX}staged"
+    group = Cgroup(name, memory="32M", swap=0)
+    group.memory.limit_in_bytes = "500M"
+    with group, pytest.raises(MemoryLimitExceeded) as caught:
+        group.run([sys.executable, "-S", "-c", "block = bytearray(96 << 20)"], check=True)
+    assert caught.value.limit == 32 << 20
+
+
+def test_one_descriptor_is_enough_to_know_what_became_of_a_run() -> None:
+    with Cgroup(memory="32M", swap=0) as group:
+        group.run(["true"], check=True)
+        with all_taken_but(1), pytest.raises(MemoryLimitExceeded):
+            group.run([sys.executable, "-S", "-c", "block = bytearray(96 << 20)"], check=True)
+
+
+def test_what_was_counted_is_read_without_the_compiled_part_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def child() -> int | None:
+        monkeypatch.setattr(_native, "_module", None)
+        monkeypatch.setitem(sys.modules, "pycgroup._libcgroup", None)
+        with Cgroup(memory="64M") as group:
+            return group.run(["true"], preexec_fn=str).memory_peak
+
+    assert 0 < (forked(child) or 0) < 64 << 20
 
 
 def test_an_interrupt_while_a_refused_entry_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:

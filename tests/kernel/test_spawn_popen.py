@@ -376,8 +376,12 @@ def test_where_nobody_waits_for_children(group: Cgroup, options: dict[str, Any])
 
 
 @pytest.mark.parametrize("options", [{}, {"stdout": PIPE}])
-def test_an_interrupt_while_a_program_runs_ends_it(group: Cgroup, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("descriptors", [0, 1100])
+def test_an_interrupt_while_a_program_runs_ends_it(group: Cgroup, options: dict[str, Any], descriptors: int) -> None:
     seen: list[int] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, descriptors + 100), hard))
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(descriptors)]
 
     def interrupt_if_it_runs(*_: object) -> None:
         seen.extend(group.processes())
@@ -392,6 +396,9 @@ def test_an_interrupt_while_a_program_runs_ends_it(group: Cgroup, options: dict[
             group.run(["sleep", "1000"], **options)
     finally:
         signal.signal(signal.SIGALRM, before)
+        for each in held:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert oracle.pids("pids", group.name) == set()
     with pytest.raises(ChildProcessError):  # it was waited for
         os.waitpid(seen[0], os.WNOHANG)
