@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 _LIMIT = 24 * MIB
 _WANTED = 64
-_PATIENCE = 20.0  # seconds for what takes milliseconds
+_PATIENCE = 60.0  # seconds for what takes milliseconds; not so on a machine that swaps, or is emulated
 # What runs in a scratch group: it waits for a line, so that it is inside before it does anything.
 _EATS = f"input(); block = bytearray({_WANTED} << 20); block[::4096] = b'x' * len(block[::4096]); print('got it')"
 _FORKS = """

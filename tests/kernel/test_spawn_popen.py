@@ -29,7 +29,7 @@ pytestmark = [needs("memory"), needs("pids")]
 
 # 10,000 is the figure of the project; fewer keep the usual run short.
 #: How many processes are started, while others are.
-starts_of = pytest.mark.parametrize("starts", [400, pytest.param(10_000, marks=pytest.mark.slow)])
+starts_of = pytest.mark.parametrize("starts", [200, pytest.param(10_000, marks=pytest.mark.slow)])
 THREADS = 4
 PIPE = subprocess.PIPE
 
