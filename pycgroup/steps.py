@@ -27,7 +27,8 @@ class Step:
     """One class of groups that is taken: where it is, and what is set there.
 
     `needed`: the limits are not kept without it. `texts`: what to write into which file of a new group, in this order;
-    empty where that can be said only when there is a group.
+    empty where that can be said only when there is a group. `at_once`: the same for _native.make(), None where there is
+    more to do.
     """
 
     __slots__ = ("at_once", "controller", "kind", "needed", "texts", "tree", "values")
@@ -46,13 +47,14 @@ class Step:
             type(value) in PLAIN and not (file.beside or file.codec.reads_current) for file, value in files
         )
         self.texts = [(file.name, file.codec.encode(value)) for file, value in files] if same else []
-        single = same and not any("\n" in text or not text for _, text in self.texts)
-        #: The same for _native.make(), None where there is more to do.
-        self.at_once = (
-            _native.strings([part for pair in self.texts for part in pair])
-            if single and self.tree.is_complete(self.controller)
-            else None
-        )
+        self.at_once: tuple[bytes, int] | None = None
+        if same and self.tree.is_complete(self.controller) and all(_is_line(text) for _, text in self.texts):
+            self.at_once = _native.strings([part for pair in self.texts for part in pair])
+
+
+def _is_line(text: str) -> bool:
+    """Return whether a text takes one write."""
+    return text != "" and "\n" not in text
 
 
 def steps(group: Placed) -> tuple[Step, ...]:
