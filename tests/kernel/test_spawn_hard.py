@@ -307,14 +307,18 @@ while True:
 """
 
 
-def test_a_timeout_ends_a_fork_bomb_and_changes_no_limit(unique: Unique) -> None:
+@pytest.mark.parametrize("at_once", [20, pytest.param(_tasks.AT_ONCE, marks=pytest.mark.slow)])
+def test_a_timeout_ends_a_fork_bomb_and_changes_no_limit(
+    unique: Unique, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its processes are more than are killed at once, and fork as soon as the first of them have died."""
-    name = unique("memory", "pids")
-    with Cgroup(name, pids=230) as group:
+    monkeypatch.setattr(_tasks, "AT_ONCE", at_once)
+    name, most = unique("memory", "pids"), at_once + 30
+    with Cgroup(name, pids=most) as group:
         with pytest.raises(subprocess.TimeoutExpired):
             group.run([sys.executable, "-c", BOMB], timeout=5)
         assert oracle.pids("pids", name) == set()
-        assert oracle.read("pids", name, "pids.max") == "230"
+        assert oracle.read("pids", name, "pids.max") == str(most)
         freeze = Path(group.pids.path, "cgroup.freeze")
         assert not freeze.exists() or freeze.read_text() == "0\n"
         assert group.run(["true"]).returncode == 0
