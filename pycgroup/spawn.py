@@ -187,13 +187,13 @@ class Child:
     Raises as Popen does. Who lets go of one that has not ended has been interrupted: it is killed.
     """
 
-    __slots__ = ("args", "cpu_time", "pid", "returncode")
+    # Of the class, as __del__ looks at them even where a signal handler's exception has come first of all.
+    pid = 0
+    returncode: int | None = None
+    cpu_time: tuple[float, float] | None = None
 
     def __init__(self, args: Any, *, entrance: Entrance) -> None:
         self.args = args
-        self.pid = 0
-        self.returncode: int | None = None
-        self.cpu_time: tuple[float, float] | None = None
         if _left:
             _bury()
         arguments, program = _command(args, None, shell=False)

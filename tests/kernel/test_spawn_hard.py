@@ -627,6 +627,24 @@ def test_a_run_that_is_interrupted_right_behind_its_start(function: str) -> None
         os.waitpid(seen[0], os.WNOHANG)  # not even a zombie
 
 
+IN_THE_CONSTRUCTOR = """
+from pycgroup import Cgroup, spawn
+from tests.support.interrupts import interrupt, interrupted
+with Cgroup(pids=9) as group:
+    group.run(["true"])
+    for kind in (spawn.Child, spawn.Popen):
+        try:
+            with interrupted(f"{kind.__name__}.__init__", interrupt):
+                group.start(kind, ["true"])
+        except InterruptedError:
+            print("interrupted")
+"""
+
+
+def test_an_interrupt_at_the_very_beginning_is_all_that_is_heard_of() -> None:
+    assert script(IN_THE_CONSTRUCTOR).split() == ["interrupted"] * 2
+
+
 def test_a_second_interrupt_waits_for_nothing() -> None:
     with Cgroup(pids=9) as group, ExitStack() as stack:
 

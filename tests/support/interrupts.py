@@ -11,11 +11,11 @@ from types import FrameType
 
 @contextmanager
 def interrupted(function: str, handler: Callable[[], object]) -> Iterator[None]:
-    """Run a handler, which may raise, in this thread as soon as a function of that name is entered, once."""
+    """Run a handler, which may raise, in this thread as soon as a function of that name, qualified or not, is entered, once."""
     before = sys.gettrace()
 
     def entered(frame: FrameType, _event: str, _argument: object) -> None:
-        if frame.f_code.co_name == function:
+        if function in (frame.f_code.co_name, frame.f_code.co_qualname):
             sys.settrace(before)
             handler()
 
