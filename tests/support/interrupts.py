@@ -11,7 +11,7 @@ from types import FrameType
 
 @contextmanager
 def interrupted(function: str, handler: Callable[[], object]) -> Iterator[None]:
-    """Run a handler, which may raise, in this thread as soon as a function of that (qualified) name is entered, once."""
+    """Run a handler, which may raise, in this thread when a function of that (qualified) name is entered; once."""
     before = sys.gettrace()
 
     def entered(frame: FrameType, _event: str, _argument: object) -> None:
