@@ -244,9 +244,10 @@ class Child:
 
     def __del__(self) -> None:
         if self.pid and self.returncode is None:
+            _left.append(self.pid)  # first, as a signal handler may raise anywhere
             self.kill()
-            if not self.look(os.WNOHANG):
-                _left.append(self.pid)
+            if self.look(os.WNOHANG):
+                _forget(self.pid)
 
 
 #: Children that nobody waits for any more.
@@ -260,8 +261,12 @@ def _bury() -> None:
         except ChildProcessError:
             has_ended = True
         if has_ended:
-            with suppress(ValueError):  # another thread has done it
-                _left.remove(pid)
+            _forget(pid)
+
+
+def _forget(pid: int) -> None:
+    with suppress(ValueError):  # another thread has done it
+        _left.remove(pid)
 
 
 # Milliseconds; as in subprocess.
