@@ -249,7 +249,7 @@ def _shoot(victims: list[int], directory: str, deadline: float) -> list[int]:
         inside = [pid for pid in held if pid in there]  # in their order: a shell dies before it can tell of its child
         for pid in inside:
             _signal(held[pid], _SIGKILL)
-        return [pid for pid in inside if not _ended(held[pid], deadline)]
+        return [pid for pid in inside if not has_ended(held[pid], deadline)]
     finally:
         for fd in held.values():
             os.close(fd)
@@ -285,7 +285,8 @@ def _hold(pids: list[int]) -> dict[int, int]:
     return held
 
 
-def _ended(fd: int, deadline: float) -> bool:
+def has_ended(fd: int, deadline: float) -> bool:
+    """Wait until the process of a descriptor has ended; return whether it has in time."""
     import select
 
     poll = select.poll()

@@ -130,7 +130,7 @@ class Combined(Placed):
             if step.at_once is None or (self._places and tree in self._places):
                 left.append(step)
                 continue
-            directory = f"{tree.path}{base(tree)}{self._path}"
+            directory = f"{tree.path}{base(tree)}{self._path}"  # as directory() has it for a name that is our own
             made.directories.append(directory)  # first, as a signal handler may raise right behind it
             if _native.make(directory, step.at_once):
                 self._places[tree] = directory

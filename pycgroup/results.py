@@ -116,12 +116,12 @@ class Counters:
         self.memory = ""
         names: list[str] = []
         for tree, directory in group.found().items():
-            codecs, files, has_memory = counting.get(tree, _NOTHING)
+            codecs, files = counting.get(tree, _NOTHING)
             if files:
                 self.codecs[directory] = None
                 self.codecs |= codecs
                 names += (directory, *files)
-            if has_memory and not tree.column:
+            if _MEMORY.oom_control in codecs and not tree.column:
                 self.memory = directory
         self.names = _native.strings(names)
 
@@ -149,24 +149,23 @@ _COUNTED: tuple[tuple[type[controllers.Core], tuple[Declaration[Any, Any], ...]]
 )
 #: The links of a directory that is gone, and of one without groups below.
 _NONE_BELOW = (None, "", "2")
-_NOTHING: tuple[dict[Any, Any], list[str], bool] = ({}, [], False)
+_NOTHING: tuple[dict[Any, Any], list[str]] = ({}, [])
 
 
 @lru_cache(maxsize=1)
-def _counting(host: Host) -> dict[Hierarchy, tuple[dict[Any, Any], list[str], bool]]:
-    """Return what is counted in which hierarchy, in which files, and whether memory is: in the first that serves it."""
-    found = {}
-    for tree in host.hierarchies:
-        kinds = [kind for kind, _ in _COUNTED if tree is _serving(host, kind)]
-        files = {each: each.columns[tree.column] for kind, counted in _COUNTED if kind in kinds for each in counted}
-        there = {declared: file for declared, file in files.items() if file}
-        codecs = {declared: file.codec for declared, file in there.items()}
-        found[tree] = codecs, [file.name for file in there.values()], _MEMORY in kinds
+def _counting(host: Host) -> dict[Hierarchy, tuple[dict[Any, Any], list[str]]]:
+    """Return what is counted in which hierarchy, and in which files: of a controller in the first that serves it."""
+    found: dict[Hierarchy, tuple[dict[Any, Any], list[str]]] = {}
+    for kind, declarations in _COUNTED:
+        tree = next((tree for tree in host.hierarchies if tree.serves(kind.V1, kind.V2)), None)
+        if tree is None:
+            continue
+        codecs, files = found.setdefault(tree, ({}, []))
+        for declared in declarations:
+            if file := declared.columns[tree.column]:
+                codecs[declared] = file.codec
+                files.append(file.name)
     return found
-
-
-def _serving(host: Host, kind: type[controllers.Core]) -> Hierarchy | None:
-    return next((tree for tree in host.hierarchies if tree.serves(kind.V1, kind.V2)), None)
 
 
 def cpu_time(before: tuple[int, int, int], after: tuple[int, int, int]) -> CpuTime:

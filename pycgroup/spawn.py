@@ -11,13 +11,13 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import select
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from signal import SIGKILL
 
-from . import _kernfs, _native
+from . import _kernfs, _native, _tasks
 from ._types import TYPE_CHECKING
 from .errors import GroupBusyError, InvalidValueError
 from .members import _REFUSED
@@ -223,9 +223,7 @@ class Child:
         with suppress(OSError):
             descriptor = os.pidfd_open(self.pid)
             try:
-                poll = select.poll()
-                poll.register(descriptor, select.POLLIN)
-                poll.poll(_MOMENT)
+                _tasks.has_ended(descriptor, time.monotonic() + _MOMENT)
             finally:
                 os.close(descriptor)
 
@@ -269,8 +267,8 @@ def _forget(pid: int) -> None:
         _left.remove(pid)
 
 
-# Milliseconds; as in subprocess.
-_MOMENT = 250
+# Seconds; as in subprocess.
+_MOMENT = 0.25
 #: What C is to know of a child without options.
 _PLAIN = (-1, -1, -1, True, True, False, -1, -1, -1, -1, -1, 0)
 
