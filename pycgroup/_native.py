@@ -186,7 +186,29 @@ def read(names: tuple[bytes, int]) -> list[str]:
         return [*_kernfs.texts(names[0].decode(_ENCODING, "surrogateescape").split("\0")[:-1])]
     texts = loaded.ffi.new("char[]", _LONGEST_TEXTS)
     length = loaded.lib.pycgroup_read(*names, texts, _LONGEST_TEXTS)
-    return bytes(loaded.ffi.buffer(texts, length)).decode("utf-8", "surrogateescape").split("\0")[:-1]
+    return _apart(loaded.ffi.unpack(texts, length))
+
+
+def opened(names: tuple[bytes, int]) -> Any:
+    """Return files that finish() is to read, opened: until it has, or nobody has this any more."""
+    files = _module.ffi.gc(_module.ffi.new("struct pycgroup_files *"), _module.lib.pycgroup_close)
+    _module.lib.pycgroup_open(files, *names)
+    return files
+
+
+def finish(report: Any, files: Any, names: tuple[bytes, int]) -> list[str] | None:
+    """Wait for the child that was started with a report, and return what read() does then; None after a signal.
+
+    The report's `pid` is 0 when it has been waited for, and the report tells its `status`, `user_time` and
+    `system_time`, in seconds: -1 where that was not done here.
+    """
+    texts = _module.ffi.new("char[]", _LONGEST_TEXTS)
+    length = _module.lib.pycgroup_finish(report, files, *names, texts, _LONGEST_TEXTS)
+    return None if length < 0 else _apart(_module.ffi.unpack(texts, length))
+
+
+def _apart(texts: bytes) -> list[str]:
+    return texts.decode("utf-8", "surrogateescape").split("\0")[:-1]
 
 
 def remove(directory: str) -> bool:

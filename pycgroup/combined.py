@@ -21,7 +21,6 @@ from .errors import (
 )
 from .freezing import Freezing, thaw_all
 from .hierarchy import Place
-from .hosts import base
 from .making import Made
 from .names import group_name
 from .placed import Placed, below
@@ -127,10 +126,10 @@ class Combined(Placed):
         left = []
         for step in found:
             tree = step.tree
-            if step.at_once is None or (self._places and tree in self._places):
+            if step.at_once is None or tree.base is None or (self._places and tree in self._places):
                 left.append(step)
                 continue
-            directory = f"{tree.path}{base(tree)}{self._path}"  # as directory() has it for a name that is our own
+            directory = f"{tree.path}{tree.base}{self._path}"  # as directory() has it for a name that is our own
             made.directories.append(directory)  # first, as a signal handler may raise right behind it
             if _native.make(directory, step.at_once):
                 self._places[tree] = directory
@@ -265,25 +264,16 @@ class Combined(Placed):
         try:
             if not ends:
                 return
-            if not self._is_removed(made):
+            if made.remove() if made.alone else _is_removed_in_turn(made):
+                for view in self._views.values():
+                    view._forget_members()
+            else:
                 self._end(made)
             if holds:
                 self._places, self._is_own = {}, False
         finally:
             self._is_ending = False
             self._is_held = bool(self._entries)
-
-    def _is_removed(self, made: Made) -> bool:
-        if made.alone:
-            gone = made.remove()
-        else:
-            with Turn(needed=bool(made.mark)):
-                gone = made.remove()
-        if not gone:
-            return False
-        for view in self._views.values():
-            view._forget_members()
-        return True
 
     def _end(self, made: Made) -> None:
         views = self.views() if self.found() else []  # where somebody has deleted it there is nothing to be seen
@@ -428,6 +418,11 @@ class Combined(Placed):
                 yield from child.walk()
             except FileNotFoundError:
                 continue  # removed meanwhile
+
+
+def _is_removed_in_turn(made: Made) -> bool:
+    with Turn(needed=bool(made.mark)):
+        return made.remove()
 
 
 def _exists(view: Controller) -> bool:

@@ -50,9 +50,9 @@ class Counts:
 
     __slots__ = ("_below", "_codecs", "_texts")
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, texts: list[str]) -> None:
         self._codecs = counters.codecs
-        self._texts = dict(zip(counters.codecs, _native.read(counters.names), strict=True))
+        self._texts = dict(zip(counters.codecs, texts, strict=True))
         directory = counters.memory
         #: Kills in groups below.
         self._below = 0 if self._texts.get(directory) in _NONE_BELOW else sum(kills_below(directory).values())
@@ -128,7 +128,8 @@ class Counters:
 
 def counted(group: Combined) -> Counts:
     """Return what a group has counted."""
-    return Counts(Counters(group))
+    counters = Counters(group)
+    return Counts(counters, _native.read(counters.names))
 
 
 def memory_limit(group: Combined) -> Amount | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import time
 
+from . import _native
 from ._types import TYPE_CHECKING
 from .errors import CgroupError
 from .results import Counters, Counts, Result, counted
@@ -38,9 +39,9 @@ def run(
     began = time.monotonic()
     is_plain = not (options or given[1:] or timeout is not None)
     process = group.start(Child if is_plain else Popen, *given, **options)
-    output, errors, counters = _waited(group, process, data, timeout)
+    output, errors, counts = _waited(group, process, data, timeout)
     done = (process.args, process.returncode, output, errors)
-    result = Result(done, before, Counts(counters), time.monotonic() - began, process.cpu_time)
+    result = Result(done, before, counts, time.monotonic() - began, process.cpu_time)
     if check:
         result.check(group, process.pid, logged)
     return result
@@ -57,10 +58,12 @@ def _streams(options: dict[str, Any], data: Any, *, capture_output: bool) -> Non
         options["stdout"] = options["stderr"] = subprocess.PIPE
 
 
-def _waited(group: Starting, process: Any, data: Any, timeout: float | None) -> tuple[Any, Any, Counters]:
-    """Return what the program has written, and what is to be read when it has ended."""
+def _waited(group: Starting, process: Any, data: Any, timeout: float | None) -> tuple[Any, Any, Counts]:
+    """Return what the program has written, and what the group has counted."""
     try:
         counters = Counters(group)  # while it runs
+        if type(process) is Child:
+            return None, None, Counts(counters, process.finish(counters.names))
         output, errors = process.communicate(data, timeout=timeout)
     except subprocess.TimeoutExpired as expired:
         _end(group, process, expired)
@@ -69,7 +72,7 @@ def _waited(group: Starting, process: Any, data: Any, timeout: float | None) -> 
         with process:  # which waits for it, and closes its pipes
             process.kill()
         raise
-    return output, errors, counters
+    return output, errors, Counts(counters, _native.read(counters.names))
 
 
 def _end(group: Starting, process: subprocess.Popen[Any], expired: subprocess.TimeoutExpired) -> None:

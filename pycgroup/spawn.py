@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import resource  # noqa: F401  # os.wait4() imports it, when a program may have given up what it could read
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ class Entrance:
             self.files.append(f"{directory}/{tree.own_task_file}")
             if tree.starts_inside:
                 self.into = directory
-            if not tree.takes_processes(directory):
+            if not (tree.inner_processes or tree.takes_processes(directory)):
                 raise self.refusal(errno.EBUSY, -1)  # the last so far
 
     @property
@@ -194,6 +195,7 @@ class Child:
 
     def __init__(self, args: Any, *, entrance: Entrance) -> None:
         self.args = args
+        self._entrance = entrance
         if _left:
             _bury()
         arguments, program = _command(args, None, shell=False)
@@ -204,20 +206,28 @@ class Child:
 
     def look(self, flags: int) -> bool:
         """Wait for it (0) or do not (WNOHANG); return whether it has ended."""
-        pid, status = self._try_wait(flags)
+        # Who was interrupted right behind finish() has not noted it.
+        pid, status = self._try_wait(flags) if self._entrance.pid else (self.pid, self._entrance.child.status)
         if pid:
             self.returncode = os.waitstatus_to_exitcode(status)
         return self.returncode is not None
 
-    def communicate(self, _nothing: None, *, timeout: None) -> tuple[None, None]:  # noqa: ARG002  # as Popen takes them
-        """Wait for the end. Who has interrupted this process (Ctrl-C) has interrupted the child: it gets a moment."""
+    def finish(self, names: tuple[bytes, int]) -> list[str]:
+        """Wait for the end, and return what control files say then: as _native.read() does, with the same names.
+
+        Who has interrupted this process (Ctrl-C) has interrupted the child: it gets a moment.
+        """
+        told, files = self._entrance.child, _native.opened(names)  # while it runs
         try:
-            while self.returncode is None:
-                self.look(0)
+            while (texts := _native.finish(told, files, names)) is None:
+                pass  # a signal handler has run
         except KeyboardInterrupt:
             self._bide()
             raise
-        return None, None
+        self.returncode = os.waitstatus_to_exitcode(told.status)
+        if told.user_time >= 0:
+            self.cpu_time = told.user_time, told.system_time
+        return texts
 
     def _bide(self) -> None:
         with suppress(OSError):

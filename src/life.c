@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* What the short life of a group takes: a call each to make it, to read what it counted, and to remove it. In Python
-   these are ten calls, which take as long as the kernel's own part where the caches are cold. */
+/* What the short life of a group takes: a call each to make it, to wait for its program and read what it counted, and to
+   remove it. In Python these are ten calls, which take as long as the kernel's own part where the caches are cold. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { LONGEST_PATH = 4096 };
+enum { LONGEST_PATH = 4096, MOST_OPENED = 16 };
 
 /* Open a file in a directory; -1 also where the path is too long. One descriptor at a time, as they may be scarce. */
 static int open_in(const char *directory, const char *name, int flags)
@@ -47,11 +50,10 @@ static int pycgroup_make(const char *directory, const char *settings, int count)
     return 1;
 }
 
-/* Read a file; return the length of its text without the last newline, 0 for one that cannot be read or does not leave
-   a byte of the room. */
-static int text_of(const char *directory, const char *name, char *text, int room)
+/* Read a file and close it; return the length of its text without the last newline, 0 for one that cannot be read or
+   does not leave a byte of the room. */
+static int text_of(int file, char *text, int room)
 {
-    int file = open_in(directory, name, O_RDONLY);
     ssize_t length = file < 0 ? -1 : read(file, text, (size_t)room);
 
     if (file >= 0)
@@ -69,24 +71,89 @@ static int links_of(const char *directory, char *text, int room)
     return length < room ? length : 0;
 }
 
-/* Of so many strings each that begins with a slash is a directory, of which the number of links is wanted, and the
-   others are files in the last one. Write their texts, with a NUL after each, and return the length of it all. */
-static int pycgroup_read(const char *names, int count, char *texts, int size)
+/* Files that are to be read: how many, and descriptors, -1 for a directory and for what is still to be opened. */
+struct pycgroup_files { int count, opened[MOST_OPENED]; };
+
+/* Take a file that is opened already; -1 for none. */
+static int taken(struct pycgroup_files *files, int number)
+{
+    int file = number < files->count ? files->opened[number] : -1;
+
+    if (file >= 0)
+        files->opened[number] = -1;
+    return file;
+}
+
+/* Read as pycgroup_read() says, from the files that are opened where there are such. */
+static int read_all(struct pycgroup_files *files, const char *names, int count, char *texts, int size)
 {
     const char *directory = "";
     int used = 0;
 
-    for (; count > 0; count--, names += strlen(names) + 1) {
-        int room = size - used - count; /* each of the others has a NUL, too */
+    for (int i = 0; i < count; i++, names += strlen(names) + 1) {
+        int room = size - used - (count - i), file; /* each of the others has a NUL, too */
 
-        if (*names == '/')
+        if (*names == '/') {
             directory = names;
-        if (room > 0)
-            used += *names == '/' ? links_of(names, texts + used, room) : text_of(directory, names, texts + used, room);
+            used += room > 0 ? links_of(names, texts + used, room) : 0;
+        } else {
+            file = taken(files, i);
+            used += text_of(file < 0 ? open_in(directory, names, O_RDONLY) : file, texts + used, room > 0 ? room : 0);
+        }
         if (used < size)
             texts[used++] = '\0';
     }
     return used;
+}
+
+/* Of so many strings each that begins with a slash is a directory, of which the number of links is wanted, and the
+   others are files in the last one. Write their texts, with a NUL after each, and return the length of it all. */
+static int pycgroup_read(const char *names, int count, char *texts, int size)
+{
+    struct pycgroup_files none = {0};
+
+    return read_all(&none, names, count, texts, size);
+}
+
+/* Open the files that pycgroup_read() would read, to be read later: not what cannot be opened now. */
+static void pycgroup_open(struct pycgroup_files *files, const char *names, int count)
+{
+    const char *directory = "";
+
+    for (; files->count < count && files->count < MOST_OPENED; files->count++, names += strlen(names) + 1) {
+        if (*names == '/')
+            directory = names;
+        files->opened[files->count] = *names == '/' ? -1 : open_in(directory, names, O_RDONLY);
+    }
+}
+
+static void pycgroup_close(struct pycgroup_files *files)
+{
+    for (; files->count > 0; files->count--)
+        if (files->opened[files->count - 1] >= 0)
+            close(files->opened[files->count - 1]);
+}
+
+static double seconds(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+/* Wait for a child, and read then as pycgroup_read() does, from files that were opened while it ran; or return -1 after
+   a signal. The child's pid is 0 when it has been waited for, so that nobody takes another process for it. */
+static int pycgroup_finish(struct pycgroup_child *child, struct pycgroup_files *files, const char *names, int count,
+                           char *texts, int size)
+{
+    struct rusage used;
+    pid_t pid = wait4(child->pid, &child->status, 0, &used);
+
+    if (pid < 0 && errno == EINTR)
+        return -1;
+    /* Who is not to be found was waited for by somebody else, or by nobody, as SIGCHLD is ignored. */
+    child->user_time = pid < 0 ? -1 : seconds(used.ru_utime);
+    child->system_time = pid < 0 ? -1 : seconds(used.ru_stime);
+    child->pid = 0;
+    return read_all(files, names, count, texts, size);
 }
 
 /* Remove a directory without extended attributes; return whether that was done. */

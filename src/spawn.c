@@ -34,6 +34,8 @@ struct pycgroup_child {
     int group_count;                    /* of supplementary groups */
     int keep_count;                     /* of descriptors that stay open */
     int stage, number, which, pid;      /* out: where it failed, errno, which group; the child */
+    int status;                         /* of the end, and how much CPU time it has taken till then, in seconds */
+    double user_time, system_time;
 };
 
 /* Several strings, one after the other, each with its NUL. */

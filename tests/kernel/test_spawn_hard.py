@@ -610,7 +610,7 @@ def test_a_start_that_is_interrupted_when_it_is_noted() -> None:
         assert group.run(["true"]).returncode == 0
 
 
-@pytest.mark.parametrize("function", ["_waited", "communicate", "look", "_try_wait"])
+@pytest.mark.parametrize("function", ["_waited", "opened", "Child.finish", "finish"])
 def test_a_run_that_is_interrupted_right_behind_its_start(function: str) -> None:
     seen: list[int] = []
     with Cgroup(pids=9) as group:
@@ -619,12 +619,29 @@ def test_a_run_that_is_interrupted_right_behind_its_start(function: str) -> None
             seen.extend(group.processes())
             interrupt()
 
+        before = len(os.listdir("/proc/self/fd"))
         with interrupted(function, handler), pytest.raises(InterruptedError):
             group.run(["sleep", "1000"])
+        assert len(os.listdir("/proc/self/fd")) == before
     with Cgroup(pids=9) as group:
         group.run(["true"])
     with pytest.raises(ChildProcessError):
         os.waitpid(seen[0], os.WNOHANG)  # not even a zombie
+
+
+def test_a_run_that_is_interrupted_right_behind_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C has waited for the child: its number may be another's by now."""
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _: killed.append(pid))
+    with Cgroup(pids=9) as group:
+        before = len(os.listdir("/proc/self/fd"))
+        with interrupted("_apart", interrupt), pytest.raises(InterruptedError):
+            group.run(["true"])
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert group.run(["false"]).returncode == 1
+    assert killed == []
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 IN_THE_CONSTRUCTOR = """
@@ -674,7 +691,7 @@ def test_a_child_that_is_gone_as_it_is_to_be_killed(monkeypatch: pytest.MonkeyPa
         with Cgroup(pids=9) as group:
             monkeypatch.setattr(os, "kill", late)
             try:
-                with interrupted("look", interrupt):
+                with interrupted("finish", interrupt):
                     group.run(["sleep", "1000"])
             except OSError as error:
                 return type(error).__name__
