@@ -175,40 +175,40 @@ def make(directory: str, settings: tuple[bytes, int]) -> bool:
     return bool(loaded.lib.pycgroup_make(directory.encode(_ENCODING, "surrogateescape"), *settings))
 
 
-def read(names: tuple[bytes, int]) -> list[str]:
-    """Return the texts of control files without their last newlines, '' for one that cannot be read.
+def read(names: tuple[bytes, int]) -> list[bytes]:
+    """Return the texts of control files without their last newlines, empty where one cannot be read; and an empty one.
 
     `names`, of strings(), are directories, of each of which the number of links is told, and after each its files.
     """
     try:
         loaded = _module or _load()
     except UnavailableError:
-        return [*_kernfs.texts(names[0].decode(_ENCODING, "surrogateescape").split("\0")[:-1])]
+        found = _kernfs.texts(names[0].decode(_ENCODING, "surrogateescape").split("\0")[:-1])
+        return [text.encode("utf-8", "surrogateescape") for text in (*found, "")]
     texts = loaded.ffi.new("char[]", _LONGEST_TEXTS)
     length = loaded.lib.pycgroup_read(*names, texts, _LONGEST_TEXTS)
-    return _apart(loaded.ffi.unpack(texts, length))
+    return loaded.ffi.unpack(texts, length).split(b"\0")  # type: ignore[no-any-return]
 
 
-def opened(names: tuple[bytes, int]) -> Any:
-    """Return files that finish() is to read, opened: until it has, or nobody has this any more."""
-    files = _module.ffi.gc(_module.ffi.new("struct pycgroup_files *"), _module.lib.pycgroup_close)
-    _module.lib.pycgroup_open(files, *names)
-    return files
+def open_ahead(report: Any, names: tuple[bytes, int]) -> None:
+    """Open, for finish(), files that read() would open; close_ahead() is for where that is not called."""
+    _module.lib.pycgroup_open(report, *names)
 
 
-def finish(report: Any, files: Any, names: tuple[bytes, int]) -> list[str] | None:
+def close_ahead(report: Any) -> None:
+    """Close them."""
+    _module.lib.pycgroup_close(report)
+
+
+def finish(report: Any, names: tuple[bytes, int]) -> list[bytes] | None:
     """Wait for the child that was started with a report, and return what read() does then; None after a signal.
 
-    The report's `pid` is 0 when it has been waited for, and the report tells its `status`, `user_time` and
-    `system_time`, in seconds: -1 where that was not done here.
+    The report has its `returncode`, as subprocess says it, and its `user_time` and `system_time` in seconds, -1 where
+    somebody else has waited for it; and its `pid` is 0.
     """
     texts = _module.ffi.new("char[]", _LONGEST_TEXTS)
-    length = _module.lib.pycgroup_finish(report, files, *names, texts, _LONGEST_TEXTS)
-    return None if length < 0 else _apart(_module.ffi.unpack(texts, length))
-
-
-def _apart(texts: bytes) -> list[str]:
-    return texts.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    length = _module.lib.pycgroup_finish(report, *names, texts, _LONGEST_TEXTS)
+    return None if length < 0 else _module.ffi.unpack(texts, length).split(b"\0")
 
 
 def remove(directory: str) -> bool:

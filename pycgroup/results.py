@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .hierarchy import Hierarchy
     from .hosts import Host
     from .settings import Declaration
+    from .spawn import Child, Popen
 
     T = TypeVar("T")
 
@@ -45,20 +46,21 @@ class CpuTime(NamedTuple):
 class Counts:
     """What a group has counted since it was made; None where no controller of it counts that.
 
-    It is read at once, and made sense of when it is asked for.
+    It is read at once, `texts` as _native.read() returns them, and made sense of when it is asked for.
     """
 
     __slots__ = ("_below", "_codecs", "_texts")
 
-    def __init__(self, counters: Counters, texts: list[str]) -> None:
+    def __init__(self, counters: Counters, texts: list[bytes]) -> None:
         self._codecs = counters.codecs
-        self._texts = dict(zip(counters.codecs, texts, strict=True))
-        directory = counters.memory
+        self._texts = texts
+        alone = not counters.memory or texts[counters.memory_at] in _NONE_BELOW
         #: Kills in groups below.
-        self._below = 0 if self._texts.get(directory) in _NONE_BELOW else sum(kills_below(directory).values())
+        self._below = 0 if alone else sum(kills_below(counters.memory).values())
 
     def _value(self, declared: Declaration[T, Any]) -> T | None:
-        text = self._texts.get(declared)
+        texts = dict(zip(self._codecs, self._texts, strict=False))
+        text = texts.get(declared, b"").decode("utf-8", "surrogateescape")
         if not text:
             return None  # the kernel does not count it, or the group was removed meanwhile
         try:
@@ -105,24 +107,24 @@ class Counters:
 
     names: directories and files in them, as _native.read() takes them. codecs: the directories, and what is counted in
     their files with what makes sense of the text. memory: the directory of v1's memory controller, which does not count
-    what is counted below; '' for none.
+    what is counted below, '' for none; memory_at: which of them all it is.
     """
 
-    __slots__ = ("codecs", "memory", "names")
+    __slots__ = ("codecs", "memory", "memory_at", "names")
 
     def __init__(self, group: Combined) -> None:
         counting = _counting(here())
         self.codecs: dict[Any, Any] = {}
-        self.memory = ""
+        self.memory, self.memory_at = "", 0
         names: list[str] = []
         for tree, directory in group.found().items():
             codecs, files = counting.get(tree, _NOTHING)
+            if _MEMORY.oom_control in codecs and not tree.column:
+                self.memory, self.memory_at = directory, len(names)
             if files:
                 self.codecs[directory] = None
                 self.codecs |= codecs
                 names += (directory, *files)
-            if _MEMORY.oom_control in codecs and not tree.column:
-                self.memory = directory
         self.names = _native.strings(names)
 
 
@@ -149,7 +151,7 @@ _COUNTED: tuple[tuple[type[controllers.Core], tuple[Declaration[Any, Any], ...]]
     (controllers.PIDS, (controllers.PIDS.peak,)),
 )
 #: The links of a directory that is gone, and of one without groups below.
-_NONE_BELOW = (None, "", "2")
+_NONE_BELOW = (b"2", b"")
 _NOTHING: tuple[dict[Any, Any], list[str]] = ({}, [])
 
 
@@ -192,11 +194,11 @@ class Result(subprocess.CompletedProcess["Any"]):
         before: Counts | None,
         after: Counts,
         wall_time: float,
-        own_time: tuple[float, float] | None,
+        process: Child | Popen,
     ) -> None:
         self.args, self.returncode, self.stdout, self.stderr = done
         self.wall_time = wall_time
-        self._counted = before, after, own_time
+        self._counted = before, after, process
 
     @cached_property
     def oom_killed(self) -> bool | None:
@@ -213,10 +215,10 @@ class Result(subprocess.CompletedProcess["Any"]):
     @cached_property
     def cpu_time(self) -> CpuTime | None:
         """CPU time in seconds."""
-        before, after, own = self._counted
+        before, after, process = self._counted
         if after.cpu_usage:
             return cpu_time((before and before.cpu_usage) or (0, 0, 0), after.cpu_usage)
-        return own and CpuTime(*own)
+        return process.cpu_time and CpuTime(*process.cpu_time)
 
     @cached_property
     def throttled_time(self) -> float | None:

@@ -37,11 +37,15 @@ def run(
     before = None if group.is_fresh else counted(group)
     logged = position() if check else 0
     began = time.monotonic()
-    is_plain = not (options or given[1:] or timeout is not None)
-    process = group.start(Child if is_plain else Popen, *given, **options)
-    output, errors, counts = _waited(group, process, data, timeout)
+    process: Any
+    if options or given[1:] or timeout is not None:
+        process = group.popen(*given, **options)
+        output, errors, counts = _waited(group, process, data, timeout)
+    else:
+        process, counts = _plainly(group, given[0])
+        output = errors = None
     done = (process.args, process.returncode, output, errors)
-    result = Result(done, before, counts, time.monotonic() - began, process.cpu_time)
+    result = Result(done, before, counts, time.monotonic() - began, process)
     if check:
         result.check(group, process.pid, logged)
     return result
@@ -58,12 +62,24 @@ def _streams(options: dict[str, Any], data: Any, *, capture_output: bool) -> Non
         options["stdout"] = options["stderr"] = subprocess.PIPE
 
 
-def _waited(group: Starting, process: Any, data: Any, timeout: float | None) -> tuple[Any, Any, Counts]:
+def _plainly(group: Starting, args: Any) -> tuple[Child, Counts]:
+    """Run a program that takes no options; return it, and what the group has counted."""
+    entrance = group.begin()
+    try:
+        child = Child(args, entrance=entrance)
+        group.started(entrance)
+        counters = Counters(group)  # while it runs
+        return child, Counts(counters, child.finish(counters.names))
+    except BaseException as error:
+        entrance.let_go(error)
+        group.started(entrance)
+        raise
+
+
+def _waited(group: Starting, process: Popen, data: Any, timeout: float | None) -> tuple[Any, Any, Counts]:
     """Return what the program has written, and what the group has counted."""
     try:
         counters = Counters(group)  # while it runs
-        if type(process) is Child:
-            return None, None, Counts(counters, process.finish(counters.names))
         output, errors = process.communicate(data, timeout=timeout)
     except subprocess.TimeoutExpired as expired:
         _end(group, process, expired)

@@ -25,8 +25,7 @@ from .members import _REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
-    from typing import Any, Self
+    from typing import Any
 
     from .errors import CgroupError
     from .hierarchy import Hierarchy
@@ -71,6 +70,26 @@ class Entrance:
             if self.pid and os.waitpid(self.pid, os.WNOHANG) == (0, 0):
                 os.kill(self.pid, SIGKILL)
                 os.waitpid(self.pid, 0)
+
+    def let_go(self, error: BaseException) -> None:
+        """Do the same to one that was waited for, for which nobody waits longer than a moment now.
+
+        Who has interrupted this process (Ctrl-C) has interrupted the child: it gets a moment before, too.
+        """
+        if not self.pid:
+            return
+        _left.append(self.pid)  # first, as a signal handler may raise anywhere
+        try:
+            _native.close_ahead(self.child)
+            if isinstance(error, KeyboardInterrupt):
+                _bide(self.pid)
+        finally:
+            _bury()
+            if self.pid in _left:
+                with suppress(ProcessLookupError):  # nobody has to wait for it, as SIGCHLD is ignored
+                    os.kill(self.pid, SIGKILL)
+                _bide(self.pid)
+                _bury()
 
     def refusal(self, number: int, which: int) -> CgroupError:
         """Return the exception for a group that could not be entered."""
@@ -185,77 +204,35 @@ class Popen(subprocess.Popen["Any"]):
 class Child:
     """A program that takes no options and is just waited for: what run() needs of a Popen then, in a third of the time.
 
-    Raises as Popen does. Who lets go of one that has not ended has been interrupted: it is killed.
+    Raises as Popen does. Whoever is interrupted while there is one has the entrance let go of it.
     """
 
-    # Of the class, as __del__ looks at them even where a signal handler's exception has come first of all.
-    pid = 0
-    returncode: int | None = None
-    cpu_time: tuple[float, float] | None = None
+    __slots__ = ("_report", "args", "pid", "returncode")
 
     def __init__(self, args: Any, *, entrance: Entrance) -> None:
         self.args = args
-        self._entrance = entrance
+        self.returncode: int | None = None
         if _left:
             _bury()
         arguments, program = _command(args, None, shell=False)
         sys.audit("subprocess.Popen", program, arguments, None, None)
         self.pid = _start(entrance, program, arguments, _PLAIN)
+        self._report = entrance.child
 
-    _try_wait: Any = vars(Popen)["_try_wait"]
-
-    def look(self, flags: int) -> bool:
-        """Wait for it (0) or do not (WNOHANG); return whether it has ended."""
-        # Who was interrupted right behind finish() has not noted it.
-        pid, status = self._try_wait(flags) if self._entrance.pid else (self.pid, self._entrance.child.status)
-        if pid:
-            self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode is not None
-
-    def finish(self, names: tuple[bytes, int]) -> list[str]:
-        """Wait for the end, and return what control files say then: as _native.read() does, with the same names.
-
-        Who has interrupted this process (Ctrl-C) has interrupted the child: it gets a moment.
-        """
-        told, files = self._entrance.child, _native.opened(names)  # while it runs
-        try:
-            while (texts := _native.finish(told, files, names)) is None:
-                pass  # a signal handler has run
-        except KeyboardInterrupt:
-            self._bide()
-            raise
-        self.returncode = os.waitstatus_to_exitcode(told.status)
-        if told.user_time >= 0:
-            self.cpu_time = told.user_time, told.system_time
+    def finish(self, names: tuple[bytes, int]) -> list[bytes]:
+        """Wait for the end, and return what control files say then: as _native.read() does, with the same names."""
+        report = self._report
+        _native.open_ahead(report, names)  # while it runs
+        while (texts := _native.finish(report, names)) is None:
+            pass  # a signal handler has run
+        self.returncode = report.returncode
         return texts
 
-    def _bide(self) -> None:
-        with suppress(OSError):
-            descriptor = os.pidfd_open(self.pid)
-            try:
-                _tasks.has_ended(descriptor, time.monotonic() + _MOMENT)
-            finally:
-                os.close(descriptor)
-
-    def kill(self) -> None:
-        """Kill it, unless it has ended."""
-        if self.returncode is None and not self.look(os.WNOHANG):
-            with suppress(ProcessLookupError):  # nobody has to wait for it, as SIGCHLD is ignored
-                os.kill(self.pid, SIGKILL)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        while self.returncode is None and kind is None:
-            self.look(0)
-
-    def __del__(self) -> None:
-        if self.pid and self.returncode is None:
-            _left.append(self.pid)  # first, as a signal handler may raise anywhere
-            self.kill()
-            if self.look(os.WNOHANG):
-                _forget(self.pid)
+    @property
+    def cpu_time(self) -> tuple[float, float] | None:
+        """As of Popen."""
+        report = self._report
+        return None if report.user_time < 0 else (report.user_time, report.system_time)
 
 
 #: Children that nobody waits for any more.
@@ -269,12 +246,18 @@ def _bury() -> None:
         except ChildProcessError:
             has_ended = True
         if has_ended:
-            _forget(pid)
+            with suppress(ValueError):  # another thread has done it
+                _left.remove(pid)
 
 
-def _forget(pid: int) -> None:
-    with suppress(ValueError):  # another thread has done it
-        _left.remove(pid)
+def _bide(pid: int) -> None:
+    """Give a child a moment to end."""
+    with suppress(OSError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            _tasks.has_ended(descriptor, time.monotonic() + _MOMENT)
+        finally:
+            os.close(descriptor)
 
 
 # Seconds; as in subprocess.
@@ -312,6 +295,7 @@ def _start(
     if pid > 0:
         with suppress(ChildProcessError):  # SIGCHLD is ignored
             os.waitpid(pid, 0)
+        entrance.child.pid = 0
     if stage == _native.ENTER:
         raise entrance.refusal(number, which)
     blamed = {_native.CHDIR: [cwd], _native.EXEC: [program]}.get(stage, [])

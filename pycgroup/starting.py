@@ -11,7 +11,6 @@ from .combined import Combined
 from .errors import GroupBusyError, GroupNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from . import spawn
@@ -32,14 +31,9 @@ class Starting(Combined):
         where the group cannot be entered, so that nothing has run: GroupNotFoundError, GroupBusyError,
         PermissionDeniedError or another CgroupError.
         """
-        process: Popen = self.start(spawn.Popen, args, *positional, **options)
-        return process
-
-    def start(self, kind: Callable[..., Any], args: Any, *positional: Any, **options: Any) -> Any:
-        """Start a program as popen() does, and return what stands for it."""
         entrance = self.begin()
         try:
-            process = kind(args, *positional, entrance=entrance, **options)
+            process = spawn.Popen(args, *positional, entrance=entrance, **options)
         except BaseException:
             entrance.end()
             self.started(entrance)

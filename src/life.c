@@ -11,7 +11,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { LONGEST_PATH = 4096, MOST_OPENED = 16 };
+enum { LONGEST_PATH = 4096 };
 
 /* Open a file in a directory; -1 also where the path is too long. One descriptor at a time, as they may be scarce. */
 static int open_in(const char *directory, const char *name, int flags)
@@ -71,11 +71,8 @@ static int links_of(const char *directory, char *text, int room)
     return length < room ? length : 0;
 }
 
-/* Files that are to be read: how many, and descriptors, -1 for a directory and for what is still to be opened. */
-struct pycgroup_files { int count, opened[MOST_OPENED]; };
-
 /* Take a file that is opened already; -1 for none. */
-static int taken(struct pycgroup_files *files, int number)
+static int taken(struct files *files, int number)
 {
     int file = number < files->count ? files->opened[number] : -1;
 
@@ -85,7 +82,7 @@ static int taken(struct pycgroup_files *files, int number)
 }
 
 /* Read as pycgroup_read() says, from the files that are opened where there are such. */
-static int read_all(struct pycgroup_files *files, const char *names, int count, char *texts, int size)
+static int read_all(struct files *files, const char *names, int count, char *texts, int size)
 {
     const char *directory = "";
     int used = 0;
@@ -110,28 +107,31 @@ static int read_all(struct pycgroup_files *files, const char *names, int count, 
    others are files in the last one. Write their texts, with a NUL after each, and return the length of it all. */
 static int pycgroup_read(const char *names, int count, char *texts, int size)
 {
-    struct pycgroup_files none = {0};
+    struct files none = {0};
 
     return read_all(&none, names, count, texts, size);
 }
 
-/* Open the files that pycgroup_read() would read, to be read later: not what cannot be opened now. */
-static void pycgroup_open(struct pycgroup_files *files, const char *names, int count)
+/* Open the files that pycgroup_read() would read, for the child's end: not what cannot be opened now. */
+static void pycgroup_open(struct pycgroup_child *child, const char *names, int count)
 {
+    struct files *files = &child->files;
     const char *directory = "";
 
-    for (; files->count < count && files->count < MOST_OPENED; files->count++, names += strlen(names) + 1) {
+    for (; files->count < count && files->count < MOST_FILES; files->count++, names += strlen(names) + 1) {
         if (*names == '/')
             directory = names;
         files->opened[files->count] = *names == '/' ? -1 : open_in(directory, names, O_RDONLY);
     }
 }
 
-static void pycgroup_close(struct pycgroup_files *files)
+static void pycgroup_close(struct pycgroup_child *child)
 {
-    for (; files->count > 0; files->count--)
-        if (files->opened[files->count - 1] >= 0)
-            close(files->opened[files->count - 1]);
+    int file;
+
+    for (int i = 0; i < child->files.count; i++)
+        if ((file = taken(&child->files, i)) >= 0)
+            close(file);
 }
 
 static double seconds(struct timeval time)
@@ -139,21 +139,22 @@ static double seconds(struct timeval time)
     return (double)time.tv_sec + (double)time.tv_usec / 1e6;
 }
 
-/* Wait for a child, and read then as pycgroup_read() does, from files that were opened while it ran; or return -1 after
-   a signal. The child's pid is 0 when it has been waited for, so that nobody takes another process for it. */
-static int pycgroup_finish(struct pycgroup_child *child, struct pycgroup_files *files, const char *names, int count,
-                           char *texts, int size)
+/* Wait for a child, and read then as pycgroup_read() does, with what was opened before; or return -1 after a signal. Its
+   pid is 0 when it has been waited for, so that nobody takes another process for it. */
+static int pycgroup_finish(struct pycgroup_child *child, const char *names, int count, char *texts, int size)
 {
     struct rusage used;
-    pid_t pid = wait4(child->pid, &child->status, 0, &used);
+    int status = 0;
+    pid_t pid = wait4(child->pid, &status, 0, &used);
 
     if (pid < 0 && errno == EINTR)
         return -1;
     /* Who is not to be found was waited for by somebody else, or by nobody, as SIGCHLD is ignored. */
+    child->returncode = WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
     child->user_time = pid < 0 ? -1 : seconds(used.ru_utime);
     child->system_time = pid < 0 ? -1 : seconds(used.ru_stime);
     child->pid = 0;
-    return read_all(files, names, count, texts, size);
+    return read_all(&child->files, names, count, texts, size);
 }
 
 /* Remove a directory without extended attributes; return whether that was done. */

@@ -610,7 +610,7 @@ def test_a_start_that_is_interrupted_when_it_is_noted() -> None:
         assert group.run(["true"]).returncode == 0
 
 
-@pytest.mark.parametrize("function", ["_waited", "opened", "Child.finish", "finish"])
+@pytest.mark.parametrize("function", ["Ending.started", "Counters.__init__", "open_ahead", "Child.finish", "finish"])
 def test_a_run_that_is_interrupted_right_behind_its_start(function: str) -> None:
     seen: list[int] = []
     with Cgroup(pids=9) as group:
@@ -635,7 +635,7 @@ def test_a_run_that_is_interrupted_right_behind_its_end(monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "kill", lambda pid, _: killed.append(pid))
     with Cgroup(pids=9) as group:
         before = len(os.listdir("/proc/self/fd"))
-        with interrupted("_apart", interrupt), pytest.raises(InterruptedError):
+        with interrupted("Counts.__init__", interrupt), pytest.raises(InterruptedError):
             group.run(["true"])
         assert len(os.listdir("/proc/self/fd")) == before
         assert group.run(["false"]).returncode == 1
@@ -649,10 +649,10 @@ from pycgroup import Cgroup, spawn
 from tests.support.interrupts import interrupt, interrupted
 with Cgroup(pids=9) as group:
     group.run(["true"])
-    for kind in (spawn.Child, spawn.Popen):
+    for kind, options in ((spawn.Child, {}), (spawn.Popen, {"cwd": "/"})):
         try:
             with interrupted(f"{kind.__name__}.__init__", interrupt):
-                group.start(kind, ["true"])
+                group.run(["true"], **options)
         except InterruptedError:
             print("interrupted")
 """
@@ -666,7 +666,7 @@ def test_a_second_interrupt_waits_for_nothing() -> None:
     with Cgroup(pids=9) as group, ExitStack() as stack:
 
         def handler(*_: object) -> None:
-            stack.enter_context(interrupted("kill", interrupt))
+            stack.enter_context(interrupted("_bury", interrupt))
             raise KeyboardInterrupt
 
         stack.callback(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, handler))
