@@ -109,7 +109,6 @@ def attach_thread(group: str, controller: str, tid: int | None = None) -> None:
             native.call("cgroup_attach_task_pid", tid)
 
 
-_TEXT = frozenset({str})
 _NUL = "embedded null byte"  # in the words of _posixsubprocess
 #: How far a child came: the numbers of pycgroup_start's stages.
 STARTED, ENTER, PREPARE, CHDIR, EXEC = range(5)
@@ -122,9 +121,9 @@ def new_child(*fields: int) -> Any:
 
 def strings(texts: Sequence[Any]) -> tuple[bytes, int]:
     """Return what C takes for several strings (bytes, paths), and their number. Raises ValueError for a NUL in one."""
-    if _TEXT.issuperset(map(type, texts)):
+    try:
         joined = "\0".join((*texts, "")).encode(_ENCODING, "surrogateescape")
-    else:
+    except TypeError:
         joined = b"\0".join((*map(os.fsencode, texts), b""))
     if joined.count(b"\0") != len(texts):
         raise ValueError(_NUL)
