@@ -7,7 +7,9 @@
  *                                             page that did it; the first line takes memory, the next gives it back
  *     events die DIRECTORY STAMP              for one line: takes memory until it is killed; STAMP, a file of a page,
  *                                             holds the nanosecond of the last page
- *     events register DIRECTORY COUNT         prints nanoseconds for each of COUNT registrations for OOM
+ *     events register DIRECTORY COUNT         prints nanoseconds for each of COUNT registrations for OOM; and for each of
+ *                                             as many by which kills and the removal can be told, too: the counters are
+ *                                             read, and the file is kept open
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -53,7 +55,9 @@ static int open_in(const char *directory, const char *file, int flags)
 	return fd;
 }
 
-static int subscribe(const char *directory, const char *file, const char *argument, int flags)
+/* With a text of so many bytes the file is read into it, and stays open. */
+static int subscribe_and_read(const char *directory, const char *file, const char *argument, int flags, char *text,
+			      size_t size)
 {
 	char line[128];
 	int event = eventfd(0, EFD_CLOEXEC | flags);
@@ -61,8 +65,16 @@ static int subscribe(const char *directory, const char *file, const char *argume
 	int length = snprintf(line, sizeof line, "%d %d %s", event, watched, argument);
 	check(write(control, line, (size_t)length) == length, "cgroup.event_control");
 	close(control);
-	close(watched);
+	if (text)
+		check(pread(watched, text, size, 0) > 0, file);
+	else
+		close(watched);
 	return event;
+}
+
+static int subscribe(const char *directory, const char *file, const char *argument, int flags)
+{
+	return subscribe_and_read(directory, file, argument, flags, NULL, 0);
 }
 
 static void enter(const char *directory)
@@ -146,11 +158,19 @@ static void die(char **arguments)
 
 static void register_many(char **arguments)
 {
-	int count = atoi(arguments[1]);
+	int count = atoi(arguments[1]), *events = calloc((size_t)count, sizeof *events);
 	int warm = subscribe(arguments[0], "memory.oom_control", "", 0);
+	char text[256];
 	long long start = now();
+	check(events != NULL, "memory");
 	for (int i = 0; i < count; i++)
-		subscribe(arguments[0], "memory.oom_control", "", 0);
+		events[i] = subscribe(arguments[0], "memory.oom_control", "", 0);
+	say((now() - start) / count);
+	for (int i = 0; i < count; i++)
+		close(events[i]);
+	start = now();
+	for (int i = 0; i < count; i++)
+		subscribe_and_read(arguments[0], "memory.oom_control", "", 0, text, sizeof text);
 	say((now() - start) / count);
 	close(warm);
 }

@@ -118,11 +118,11 @@ class Bench:
         (self.group / "memory.limit_in_bytes").write_text("-1")
         return taken
 
-    def registration(self) -> tuple[float, float, float]:
-        """Return nanoseconds for one registration in C and by pycgroup, and pycgroup's bytes."""
+    def registration(self) -> tuple[int, ...]:
+        """Return nanoseconds for one registration in C, there with what tells kills, and by pycgroup, and its bytes."""
         in_c = subprocess.check_output([self.program, "register", str(self.group), str(COUNT)])
-        ours = subprocess.check_output(self.listener("register", str(COUNT)), cwd=HERE.parent).split()
-        return int(in_c), int(ours[0]), int(ours[1])
+        ours = subprocess.check_output(self.listener("register", str(COUNT)), cwd=HERE.parent)
+        return tuple(map(int, in_c.split() + ours.split()))
 
 
 def percentiles(latencies: list[float]) -> tuple[float, float]:
@@ -178,11 +178,17 @@ def run(group: Path, scratch: Path, rounds: int, rest: float) -> None:
                 found[style] += turn(style)
         table(title, found)
     figures = [bench.registration() for _ in range(max(3, rounds // 5))]
-    in_c, ratio = median(each[0] for each in figures), median(each[1] / each[0] for each in figures)
-    size = median(each[2] for each in figures)
-    print(f"\nregistration  ({COUNT} subscriptions; 1.00 = C: {in_c / 1000:.1f} us)")
-    print(f"  time        {ratio:5.2f}   target <= {REGISTRATION}: {'met' if ratio <= REGISTRATION else 'NOT MET'}")
-    print(f"  memory      {size:5.0f} bytes each   target <= {RESIDENT}: {'met' if size <= RESIDENT else 'NOT MET'}")
+    print(f"\nregistration  ({COUNT} subscriptions)")
+    for at, which in enumerate(("that only registers", "that could tell kills and the removal, too")):
+        cost, ratio = median(each[at] for each in figures), median(each[2] / each[at] for each in figures)
+        print(f"  time    {ratio:6.2f} of C {which} ({cost / 1000:.1f} us)   {against(ratio, REGISTRATION)}")
+    size = median(each[3] for each in figures)
+    print(f"  memory  {size:6.0f} bytes each   {against(size, RESIDENT)}")
+
+
+def against(figure: float, target: float) -> str:
+    """Return a target, and whether it is met."""
+    return f"target <= {target}: {'met' if figure <= target else 'NOT MET'}"
 
 
 if __name__ == "__main__":
