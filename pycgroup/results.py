@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .hierarchy import Hierarchy
     from .hosts import Host
     from .settings import Declaration
-    from .spawn import Child, Popen
+    from .spawn import Child
 
     T = TypeVar("T")
 
@@ -178,6 +178,12 @@ def cpu_time(before: tuple[int, int, int], after: tuple[int, int, int]) -> CpuTi
     return CpuTime((total - in_kernel) / _NANO, in_kernel / _NANO)
 
 
+class OwnTime(NamedTuple):
+    """What a Result needs of a Popen object, which keeps what the program has written."""
+
+    cpu_time: tuple[float, float] | None
+
+
 class Result(subprocess.CompletedProcess["Any"]):
     """A subprocess.CompletedProcess that also knows how the group fared.
 
@@ -194,11 +200,11 @@ class Result(subprocess.CompletedProcess["Any"]):
         before: Counts | None,
         after: Counts,
         wall_time: float,
-        process: Child | Popen,
+        own: Child | OwnTime,
     ) -> None:
         self.args, self.returncode, self.stdout, self.stderr = done
         self.wall_time = wall_time
-        self._counted = before, after, process
+        self._counted = before, after, own
 
     @cached_property
     def oom_killed(self) -> bool | None:
@@ -215,10 +221,10 @@ class Result(subprocess.CompletedProcess["Any"]):
     @cached_property
     def cpu_time(self) -> CpuTime | None:
         """CPU time in seconds."""
-        before, after, process = self._counted
+        before, after, own = self._counted
         if after.cpu_usage:
             return cpu_time((before and before.cpu_usage) or (0, 0, 0), after.cpu_usage)
-        return process.cpu_time and CpuTime(*process.cpu_time)
+        return own.cpu_time and CpuTime(*own.cpu_time)
 
     @cached_property
     def throttled_time(self) -> float | None:

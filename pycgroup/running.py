@@ -9,7 +9,7 @@ import time
 from . import _native
 from ._types import TYPE_CHECKING
 from .errors import CgroupError
-from .results import Counters, Counts, Result, counted
+from .results import Counters, Counts, OwnTime, Result, counted
 from .spawn import Child, Popen
 from .victims import position
 
@@ -38,14 +38,16 @@ def run(
     logged = position() if check else 0
     began = time.monotonic()
     process: Any
+    own: Any
     if options or given[1:] or timeout is not None:
         process = group.popen(*given, **options)
         output, errors, counts = _waited(group, process, data, timeout)
+        own = OwnTime(process.cpu_time)
     else:
         process, counts = _plainly(group, given[0])
-        output = errors = None
+        own, output, errors = process, None, None
     done = (process.args, process.returncode, output, errors)
-    result = Result(done, before, counts, time.monotonic() - began, process)
+    result = Result(done, before, counts, time.monotonic() - began, own)
     if check:
         result.check(group, process.pid, logged)
     return result

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import re
 import resource
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pycgroup import Cgroup, MemoryLimitExceeded
+from pycgroup import Cgroup, MemoryLimitExceeded, spawn
 from tests.support import oracle
 from tests.support.capabilities import needs
 from tests.support.hogs import PATIENCE
@@ -155,6 +156,21 @@ def test_a_result_can_be_pickled() -> None:
     again = pickle.loads(pickle.dumps(done))
     assert repr(again) == repr(done)
     assert again.cpu_time == done.cpu_time
+
+
+def popens() -> int:
+    """Return how many Popen objects there are."""
+    return sum(type(each) is spawn.Popen for each in gc.get_objects())
+
+
+def test_a_result_has_what_was_written_once() -> None:
+    """A Popen object has it a second time."""
+    before = popens()
+    with Cgroup(memory="64M") as group:
+        done = group.run(["echo", "text"], capture_output=True)
+    assert done.cpu_time is not None
+    assert done.stdout == b"text\n"
+    assert popens() == before
 
 
 def test_a_timeout_kills_the_whole_group(unique: Callable[..., str]) -> None:
