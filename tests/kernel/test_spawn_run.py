@@ -160,6 +160,7 @@ def test_a_result_can_be_pickled() -> None:
 
 def popens() -> int:
     """Return how many Popen objects there are."""
+    gc.collect()
     return sum(type(each) is spawn.Popen for each in gc.get_objects())
 
 
