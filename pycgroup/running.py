@@ -71,7 +71,7 @@ def _plainly(group: Starting, args: Any) -> tuple[Child, Counts]:
         child = Child(args, entrance=entrance)
         group.started(entrance)
         counters = Counters(group)  # while it runs
-        return child, Counts(counters, child.finish(counters.names))
+        return child, Counts(counters, child.last_texts(counters.names))
     except BaseException as error:
         entrance.let_go(error)
         group.started(entrance)

@@ -219,7 +219,7 @@ class Child:
         self.pid = _start(entrance, program, arguments, _PLAIN)
         self._report = entrance.child
 
-    def finish(self, names: tuple[bytes, int]) -> list[bytes]:
+    def last_texts(self, names: tuple[bytes, int]) -> list[bytes]:
         """Wait for the end, and return what control files say then: as _native.read() does, with the same names."""
         report = self._report
         _native.open_ahead(report, names)  # while it runs

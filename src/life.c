@@ -11,7 +11,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { LONGEST_PATH = 4096 };
+enum { LONGEST_PATH = 4096, HIGH = 64 };
 
 /* Open a file in a directory; -1 also where the path is too long. One descriptor at a time, as they may be scarce. */
 static int open_in(const char *directory, const char *name, int flags)
@@ -112,6 +112,17 @@ static int pycgroup_read(const char *names, int count, char *texts, int size)
     return read_all(&none, names, count, texts, size);
 }
 
+/* Descriptors may be scarce, with hundreds of threads that wait for a child each: what gets a high one is not kept. */
+static int open_if_many_are_left(const char *directory, const char *name)
+{
+    int file = open_in(directory, name, O_RDONLY);
+
+    if (file < HIGH)
+        return file;
+    close(file);
+    return -1;
+}
+
 /* Open the files that pycgroup_read() would read, for the child's end: not what cannot be opened now. */
 static void pycgroup_open(struct pycgroup_child *child, const char *names, int count)
 {
@@ -121,7 +132,7 @@ static void pycgroup_open(struct pycgroup_child *child, const char *names, int c
     for (; files->count < count && files->count < MOST_FILES; files->count++, names += strlen(names) + 1) {
         if (*names == '/')
             directory = names;
-        files->opened[files->count] = *names == '/' ? -1 : open_in(directory, names, O_RDONLY);
+        files->opened[files->count] = *names == '/' ? -1 : open_if_many_are_left(directory, names);
     }
 }
 

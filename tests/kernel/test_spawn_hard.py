@@ -610,7 +610,7 @@ def test_a_start_that_is_interrupted_when_it_is_noted() -> None:
         assert group.run(["true"]).returncode == 0
 
 
-@pytest.mark.parametrize("function", ["Ending.started", "Counters.__init__", "open_ahead", "Child.finish", "finish"])
+@pytest.mark.parametrize("function", ["Ending.started", "Counters.__init__", "last_texts", "open_ahead", "finish"])
 def test_a_run_that_is_interrupted_right_behind_its_start(function: str) -> None:
     seen: list[int] = []
     with Cgroup(pids=9) as group:
@@ -714,6 +714,27 @@ def test_one_descriptor_is_enough_to_know_what_became_of_a_run() -> None:
         group.run(["true"], check=True)
         with all_taken_but(1), pytest.raises(MemoryLimitExceeded):
             group.run([sys.executable, "-S", "-c", "block = bytearray(96 << 20)"], check=True)
+
+
+def test_who_waits_for_a_run_keeps_no_descriptor_where_they_are_scarce() -> None:
+    """Threads by the hundred may wait."""
+
+    def kept() -> int:
+        during: list[int] = []
+        with Cgroup(memory="64M") as group, interrupted("finish", lambda: during.append(descriptors())):
+            before = descriptors()
+            assert group.run(["true"]).memory_peak
+        return during[0] - before
+
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    kept()
+    assert kept() > 0  # they are opened while the program runs
+    with ExitStack() as stack:
+        for _ in range(64):
+            stack.enter_context(open("/dev/null", "rb"))
+        assert kept() == 0
 
 
 def test_what_was_counted_is_read_without_the_compiled_part_too(monkeypatch: pytest.MonkeyPatch) -> None:
