@@ -86,7 +86,8 @@ class Entrance:
         finally:
             _bury()
             if self.pid in _left:
-                with suppress(ProcessLookupError):  # nobody has to wait for it, as SIGCHLD is ignored
+                # Nobody has to wait for it, as SIGCHLD is ignored; or it has become another user, as sudo does.
+                with suppress(ProcessLookupError, PermissionError):
                     os.kill(self.pid, SIGKILL)
                 _bide(self.pid)
                 _bury()
