@@ -170,6 +170,7 @@ def run(group: Path, scratch: Path, rounds: int, rest: float) -> None:
     subprocess.run(["cc", "-O2", "-Wall", "-o", program, str(HERE / "events.c")], check=True)
     stamp.write_bytes(bytes(os.sysconf("SC_PAGE_SIZE")))
     bench = Bench(program, group, str(stamp), rest)
+    registrations(bench, rounds)  # first, as most are for groups in which nobody was killed yet
     for title, turn in (("threshold crossings", bench.thresholds), ("OOM kills", bench.ooms)):
         found: Latencies = {style: [] for style in ("C", *BARE, *TARGETS)}
         for number in range(rounds):
@@ -177,8 +178,12 @@ def run(group: Path, scratch: Path, rounds: int, rest: float) -> None:
             for style in list(found)[first:] + list(found)[:first]:
                 found[style] += turn(style)
         table(title, found)
+
+
+def registrations(bench: Bench, rounds: int) -> None:
+    """Print what a registration takes."""
     figures = [bench.registration() for _ in range(max(3, rounds // 5))]
-    print(f"\nregistration  ({COUNT} subscriptions)")
+    print(f"registration  ({COUNT} subscriptions)")
     for at, which in enumerate(("that only registers", "that could tell kills and the removal, too")):
         cost, ratio = median(each[at] for each in figures), median(each[2] / each[at] for each in figures)
         print(f"  time    {ratio:6.2f} of C {which} ({cost / 1000:.1f} us)   {against(ratio, REGISTRATION)}")
