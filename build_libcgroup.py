@@ -78,7 +78,6 @@ struct pycgroup_child {
     int group_count, keep_count;
     int stage, number, which, pid, returncode;
     double user_time, system_time;
-    ...;
 };
 int pycgroup_start(struct pycgroup_child *child, const char *into, const char *texts, int entry_count,
                    int program_count, int argument_count, const char *environment, int environment_count,
@@ -88,9 +87,8 @@ int pycgroup_is_subreaper(void);
 int pycgroup_make(const char *directory, const char *settings, int count);
 int pycgroup_read(const char *names, int count, char *texts, int size);
 int pycgroup_remove(const char *directory);
-void pycgroup_open(struct pycgroup_child *child, const char *names, int count);
-void pycgroup_close(struct pycgroup_child *child);
 int pycgroup_finish(struct pycgroup_child *child, const char *names, int count, char *texts, int size);
+int pycgroup_let_go(struct pycgroup_child *child);
 
 long long pycgroup_register(const char *directory, const char *file, const char *argument, const char *expected,
                             int log);

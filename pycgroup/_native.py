@@ -54,6 +54,9 @@ _SUCCEEDED: dict[str, Callable[[Any], bool]] = {
 
 _lock = RLock()
 _module: Any = None
+#: Kills the child that was started with a report, as nobody is going to wait for it; returns whether it is still to be
+#: waited for. It is C itself, once that is loaded: no signal handler comes before what it does.
+let_go: Any = None
 _initialised = False
 _mounts: dict[str, str] = {}
 
@@ -124,7 +127,8 @@ def strings(texts: Sequence[Any]) -> tuple[bytes, int]:
     try:
         joined = "\0".join((*texts, "")).encode(_ENCODING, "surrogateescape")
     except TypeError:
-        joined = b"\0".join((*map(os.fsencode, texts), b""))
+        joined = b""
+    joined = joined or b"\0".join((*map(os.fsencode, texts), b""))
     if joined.count(b"\0") != len(texts):
         raise ValueError(_NUL)
     return joined, len(texts)
@@ -175,7 +179,7 @@ def make(directory: str, settings: tuple[bytes, int]) -> bool:
 
 
 def read(names: tuple[bytes, int]) -> list[bytes]:
-    """Return the texts of control files without their last newlines, empty where one cannot be read; and an empty one.
+    """Return the texts of control files without their last newlines, empty for one that cannot be read.
 
     `names`, of strings(), are directories, of each of which the number of links is told, and after each its files.
     """
@@ -183,23 +187,13 @@ def read(names: tuple[bytes, int]) -> list[bytes]:
         loaded = _module or _load()
     except UnavailableError:
         found = _kernfs.texts(names[0].decode(_ENCODING, "surrogateescape").split("\0")[:-1])
-        return [text.encode("utf-8", "surrogateescape") for text in (*found, "")]
+        return [text.encode("utf-8", "surrogateescape") for text in found]
     texts = loaded.ffi.new("char[]", _LONGEST_TEXTS)
     length = loaded.lib.pycgroup_read(*names, texts, _LONGEST_TEXTS)
-    return loaded.ffi.unpack(texts, length).split(b"\0")  # type: ignore[no-any-return]
+    return loaded.ffi.unpack(texts, length).split(b"\0")[:-1]  # type: ignore[no-any-return]
 
 
-def open_ahead(report: Any, names: tuple[bytes, int]) -> None:
-    """Open, for finish(), files that read() would open; close_ahead() is for where that is not called."""
-    _module.lib.pycgroup_open(report, *names)
-
-
-def close_ahead(report: Any) -> None:
-    """Close them."""
-    _module.lib.pycgroup_close(report)
-
-
-def finish(report: Any, names: tuple[bytes, int]) -> list[bytes] | None:
+def wait_and_read(report: Any, names: tuple[bytes, int]) -> list[bytes] | None:
     """Wait for the child that was started with a report, and return what read() does then; None after a signal.
 
     The report has its `returncode`, as subprocess says it, and its `user_time` and `system_time` in seconds, -1 where
@@ -207,7 +201,7 @@ def finish(report: Any, names: tuple[bytes, int]) -> list[bytes] | None:
     """
     texts = _module.ffi.new("char[]", _LONGEST_TEXTS)
     length = _module.lib.pycgroup_finish(report, *names, texts, _LONGEST_TEXTS)
-    return None if length < 0 else _module.ffi.unpack(texts, length).split(b"\0")
+    return None if length < 0 else _module.ffi.unpack(texts, length).split(b"\0")[:-1]
 
 
 def remove(directory: str) -> bool:
@@ -382,11 +376,12 @@ def _find_mount_point(controller: str) -> str:
 
 
 def _load() -> Any:
-    global _module
+    global _module, let_go
     if _module is None:
         try:
             import pycgroup._libcgroup as compiled
 
+            let_go = compiled.lib.pycgroup_let_go
             _module = compiled
         except ModuleNotFoundError as error:
             raise UnavailableError(_codes.NOT_BUILT.format(error=error)) from error

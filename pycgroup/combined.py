@@ -264,7 +264,8 @@ class Combined(Placed):
         try:
             if not ends:
                 return
-            if made.remove() if made.alone else _is_removed_in_turn(made):
+            is_removed = made.remove() if made.alone else _is_removed_in_turn(made)
+            if is_removed:
                 for view in self._views.values():
                     view._forget_members()
             else:
@@ -421,7 +422,7 @@ class Combined(Placed):
 
 
 def _is_removed_in_turn(made: Made) -> bool:
-    with Turn(needed=bool(made.mark)):
+    with Turn():
         return made.remove()
 
 

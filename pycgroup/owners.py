@@ -32,24 +32,15 @@ _EXITING = 0x4  # PF_EXITING: it has left its groups, or is about to, though it 
 _NUMBERS = 3
 
 _numbers = itertools.count()
-_owner = ""  # where it is still to be found out
-
-
-def _in_child() -> None:
-    global _owner
-    _owner = ""
-
-
-os.register_at_fork(after_in_child=_in_child)
+_self: dict[int, str] = {}
 
 
 def owner() -> str:
     """Return the calling process as groups carry it: 'nNAMESPACEtNAMESPACE-PID-START'."""
-    global _owner
-    if not _owner:
-        pid = os.getpid()
-        _owner = f"{_namespaces()}-{pid}-{started(pid)}"
-    return _owner
+    pid = os.getpid()
+    if pid not in _self:
+        _self[pid] = f"{_namespaces()}-{pid}-{started(pid)}"
+    return _self[pid]
 
 
 def _namespaces() -> str:
@@ -81,7 +72,7 @@ def stat_fields(pid: int) -> list[str]:
 
 def unique_name() -> str:
     """Return a name that no other group has, with its owner in it."""
-    return f"{_PREFIX}{_owner or owner()}-{next(_numbers)}"
+    return f"{_PREFIX}{_self.get(os.getpid()) or owner()}-{next(_numbers)}"
 
 
 def lasting(name: str) -> str:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .hierarchy import Hierarchy
     from .hosts import Host
     from .settings import Declaration
-    from .spawn import Child
 
     T = TypeVar("T")
 
@@ -59,7 +58,7 @@ class Counts:
         self._below = 0 if alone else sum(kills_below(counters.memory).values())
 
     def _value(self, declared: Declaration[T, Any]) -> T | None:
-        texts = dict(zip(self._codecs, self._texts, strict=False))
+        texts = dict(zip(self._codecs, self._texts, strict=True))
         text = texts.get(declared, b"").decode("utf-8", "surrogateescape")
         if not text:
             return None  # the kernel does not count it, or the group was removed meanwhile
@@ -107,7 +106,7 @@ class Counters:
 
     names: directories and files in them, as _native.read() takes them. codecs: the directories, and what is counted in
     their files with what makes sense of the text. memory: the directory of v1's memory controller, which does not count
-    what is counted below, '' for none; memory_at: which of them all it is.
+    what is counted below, '' for none; memory_at: its index in names.
     """
 
     __slots__ = ("codecs", "memory", "memory_at", "names")
@@ -178,12 +177,6 @@ def cpu_time(before: tuple[int, int, int], after: tuple[int, int, int]) -> CpuTi
     return CpuTime((total - in_kernel) / _NANO, in_kernel / _NANO)
 
 
-class OwnTime(NamedTuple):
-    """What a Result needs of a Popen object, which keeps what the program has written."""
-
-    cpu_time: tuple[float, float] | None
-
-
 class Result(subprocess.CompletedProcess["Any"]):
     """A subprocess.CompletedProcess that also knows how the group fared.
 
@@ -200,11 +193,11 @@ class Result(subprocess.CompletedProcess["Any"]):
         before: Counts | None,
         after: Counts,
         wall_time: float,
-        own: Child | OwnTime,
+        own_time: tuple[float, float] | None,
     ) -> None:
         self.args, self.returncode, self.stdout, self.stderr = done
         self.wall_time = wall_time
-        self._counted = before, after, own
+        self._counted = before, after, own_time
 
     @cached_property
     def oom_killed(self) -> bool | None:
@@ -224,7 +217,7 @@ class Result(subprocess.CompletedProcess["Any"]):
         before, after, own = self._counted
         if after.cpu_usage:
             return cpu_time((before and before.cpu_usage) or (0, 0, 0), after.cpu_usage)
-        return own.cpu_time and CpuTime(*own.cpu_time)
+        return own and CpuTime(*own)
 
     @cached_property
     def throttled_time(self) -> float | None:

@@ -9,8 +9,8 @@ import time
 from . import _native
 from ._types import TYPE_CHECKING
 from .errors import CgroupError
-from .results import Counters, Counts, OwnTime, Result, counted
-from .spawn import Child, Popen
+from .results import Counters, Counts, Result, counted
+from .spawn import Child, Popen, bide, bury, left
 from .victims import position
 
 if TYPE_CHECKING:
@@ -38,16 +38,14 @@ def run(
     logged = position() if check else 0
     began = time.monotonic()
     process: Any
-    own: Any
     if options or given[1:] or timeout is not None:
         process = group.popen(*given, **options)
         output, errors, counts = _waited(group, process, data, timeout)
-        own = OwnTime(process.cpu_time)
     else:
         process, counts = _plainly(group, given[0])
-        own, output, errors = process, None, None
+        output = errors = None
     done = (process.args, process.returncode, output, errors)
-    result = Result(done, before, counts, time.monotonic() - began, own)
+    result = Result(done, before, counts, time.monotonic() - began, process.cpu_time)
     if check:
         result.check(group, process.pid, logged)
     return result
@@ -71,9 +69,18 @@ def _plainly(group: Starting, args: Any) -> tuple[Child, Counts]:
         child = Child(args, entrance=entrance)
         group.started(entrance)
         counters = Counters(group)  # while it runs
-        return child, Counts(counters, child.last_texts(counters.names))
+        return child, Counts(counters, child.finish(counters.names))
     except BaseException as error:
-        entrance.let_go(error)
+        if (report := entrance.child) is not None:
+            # No function of Python's is called before each of these, where a signal handler may raise.
+            try:
+                left.append(report)
+                if isinstance(error, KeyboardInterrupt):
+                    bide(report)  # as who has interrupted this process (Ctrl-C) has interrupted the child
+            finally:
+                _native.let_go(report)
+            bide(report)
+            bury()
         group.started(entrance)
         raise
 

@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from signal import SIGKILL
 
-from . import _kernfs, _native, _tasks
+from . import _kernfs, _native
 from ._types import TYPE_CHECKING
 from .errors import GroupBusyError, InvalidValueError
 from .members import _REFUSED
@@ -56,7 +56,7 @@ class Entrance:
             self.files.append(f"{directory}/{tree.own_task_file}")
             if tree.starts_inside:
                 self.into = directory
-            if not (tree.inner_processes or tree.takes_processes(directory)):
+            if not tree.takes_processes(directory):
                 raise self.refusal(errno.EBUSY, -1)  # the last so far
 
     @property
@@ -70,27 +70,6 @@ class Entrance:
             if self.pid and os.waitpid(self.pid, os.WNOHANG) == (0, 0):
                 os.kill(self.pid, SIGKILL)
                 os.waitpid(self.pid, 0)
-
-    def let_go(self, error: BaseException) -> None:
-        """Do the same to one that was waited for, for which nobody waits longer than a moment now.
-
-        Who has interrupted this process (Ctrl-C) has interrupted the child: it gets a moment before, too.
-        """
-        if not self.pid:
-            return
-        _left.append(self.pid)  # first, as a signal handler may raise anywhere
-        try:
-            _native.close_ahead(self.child)
-            if isinstance(error, KeyboardInterrupt):
-                _bide(self.pid)
-        finally:
-            _bury()
-            if self.pid in _left:
-                # Nobody has to wait for it, as SIGCHLD is ignored; or it has become another user, as sudo does.
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(self.pid, SIGKILL)
-                _bide(self.pid)
-                _bury()
 
     def refusal(self, number: int, which: int) -> CgroupError:
         """Return the exception for a group that could not be entered."""
@@ -205,7 +184,7 @@ class Popen(subprocess.Popen["Any"]):
 class Child:
     """A program that takes no options and is just waited for: what run() needs of a Popen then, in a third of the time.
 
-    Raises as Popen does. Whoever is interrupted while there is one has the entrance let go of it.
+    Raises as Popen does. Whoever is interrupted while there is one has to let go of it, as run() does.
     """
 
     __slots__ = ("_report", "args", "pid", "returncode")
@@ -213,18 +192,17 @@ class Child:
     def __init__(self, args: Any, *, entrance: Entrance) -> None:
         self.args = args
         self.returncode: int | None = None
-        if _left:
-            _bury()
+        if left:
+            bury()
         arguments, program = _command(args, None, shell=False)
         sys.audit("subprocess.Popen", program, arguments, None, None)
         self.pid = _start(entrance, program, arguments, _PLAIN)
         self._report = entrance.child
 
-    def last_texts(self, names: tuple[bytes, int]) -> list[bytes]:
+    def finish(self, names: tuple[bytes, int]) -> list[bytes]:
         """Wait for the end, and return what control files say then: as _native.read() does, with the same names."""
         report = self._report
-        _native.open_ahead(report, names)  # while it runs
-        while (texts := _native.finish(report, names)) is None:
+        while (texts := _native.wait_and_read(report, names)) is None:
             pass  # a signal handler has run
         self.returncode = report.returncode
         return texts
@@ -236,33 +214,29 @@ class Child:
         return None if report.user_time < 0 else (report.user_time, report.system_time)
 
 
-#: Children that nobody waits for any more.
-_left: list[int] = []
+#: What C knows of children that nobody waits for any more.
+left: list[Any] = []
 
 
-def _bury() -> None:
-    for pid in _left.copy():
-        try:
-            has_ended = os.waitpid(pid, os.WNOHANG) != (0, 0)
-        except ChildProcessError:
-            has_ended = True
-        if has_ended:
+def bury() -> None:
+    """Wait for those that have ended, and kill the others."""
+    for report in left.copy():
+        if not _native.let_go(report):
             with suppress(ValueError):  # another thread has done it
-                _left.remove(pid)
+                left.remove(report)
 
 
-def _bide(pid: int) -> None:
-    """Give a child a moment to end."""
-    with suppress(OSError):
-        descriptor = os.pidfd_open(pid)
-        try:
-            _tasks.has_ended(descriptor, time.monotonic() + _MOMENT)
-        finally:
-            os.close(descriptor)
+def bide(report: Any) -> None:
+    """Give a child a moment to end, if there is one, and leave it to be waited for."""
+    deadline = time.monotonic() + _MOMENT
+    with suppress(ChildProcessError):
+        while report.pid > 0 and os.waitid(os.P_PID, report.pid, _HAS_ENDED) is None and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
 
 
-# Seconds; as in subprocess.
-_MOMENT = 0.25
+# Seconds: as in subprocess, and between two looks.
+_MOMENT, _PAUSE = 0.25, 0.001
+_HAS_ENDED = os.WEXITED | os.WNOWAIT | os.WNOHANG
 #: What C is to know of a child without options.
 _PLAIN = (-1, -1, -1, True, True, False, -1, -1, -1, -1, -1, 0)
 

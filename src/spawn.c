@@ -25,10 +25,6 @@
 
 enum { PYCGROUP_STARTED, PYCGROUP_ENTER, PYCGROUP_PREPARE, PYCGROUP_CHDIR, PYCGROUP_EXEC, PYCGROUP_UNBORN };
 
-/* Files that are opened: how many, and their descriptors, -1 for what is none, or could not be opened. */
-enum { MOST_FILES = 16 };
-struct files { int count, opened[MOST_FILES]; };
-
 /* What the child is to be; the strings come beside it. -1 stands for "leave it" wherever a number is. */
 struct pycgroup_child {
     int input, output, error;           /* descriptors that become 0, 1 and 2 */
@@ -38,9 +34,8 @@ struct pycgroup_child {
     int group_count;                    /* of supplementary groups */
     int keep_count;                     /* of descriptors that stay open */
     int stage, number, which, pid;      /* out: where it failed, errno, which group; the child */
-    int returncode;                     /* of the end; below 0 it is the signal's number */
+    int returncode;                     /* of the end; minus the number of a signal */
     double user_time, system_time;      /* seconds of CPU time until then */
-    struct files files;                 /* to be read at its end */
 };
 
 /* Several strings, one after the other, each with its NUL. */

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -610,7 +611,7 @@ def test_a_start_that_is_interrupted_when_it_is_noted() -> None:
         assert group.run(["true"]).returncode == 0
 
 
-@pytest.mark.parametrize("function", ["Ending.started", "Counters.__init__", "last_texts", "open_ahead", "finish"])
+@pytest.mark.parametrize("function", ["Ending.started", "Counters.__init__", "Child.finish", "wait_and_read"])
 def test_a_run_that_is_interrupted_right_behind_its_start(function: str) -> None:
     seen: list[int] = []
     with Cgroup(pids=9) as group:
@@ -662,42 +663,88 @@ def test_an_interrupt_at_the_very_beginning_is_all_that_is_heard_of() -> None:
     assert script(IN_THE_CONSTRUCTOR).split() == ["interrupted"] * 2
 
 
-def test_a_second_interrupt_waits_for_nothing() -> None:
-    with Cgroup(pids=9) as group, ExitStack() as stack:
+@contextmanager
+def on_alarm(handler: Callable[..., object]) -> Iterator[None]:
+    """Have a handler of SIGALRM."""
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("function", ["bide", "bury"])
+def test_a_second_interrupt_kills_at_once(function: str, unique: Unique) -> None:
+    group = Cgroup(unique("pids"), pids=9).create()
+    seen: list[int] = []
+    with ExitStack() as stack:
 
         def handler(*_: object) -> None:
-            stack.enter_context(interrupted("_bury", interrupt))
+            seen.extend(group.processes())
+            stack.enter_context(interrupted(function, interrupt))
             raise KeyboardInterrupt
 
-        stack.callback(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, handler))
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        stack.enter_context(on_alarm(handler))
         with pytest.raises(InterruptedError):
-            group.run(["sleep", "1000"])
-    assert places(group.name) == []
+            group.run(["sh", "-c", "kill -s ALRM $PPID; exec sleep 1000"])
+    with suppress(ChildProcessError):  # it may have been waited for
+        assert os.waitpid(seen[0], 0)[1] == signal.SIGKILL
+    group.delete()
 
 
-def test_a_child_that_is_gone_as_it_is_to_be_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody has to wait for it."""
-    kill = os.kill
+CLEANS_UP = "trap 'sleep 0.05; echo clean > {file}; exit' INT; kill -s ALRM $PPID; while :; do sleep 0.01; done"
 
-    def late(pid: int, number: int) -> None:
-        kill(pid, number)
-        with pytest.raises(ChildProcessError):
-            os.waitpid(pid, 0)
-        kill(pid, number)
 
+def test_who_is_interrupted_with_this_process_has_a_moment_to_end(tmp_path: Path) -> None:
+    with Cgroup(pids=9) as group:
+
+        def handler(*_: object) -> None:
+            for pid in group.processes():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
+            raise KeyboardInterrupt
+
+        with on_alarm(handler), pytest.raises(KeyboardInterrupt):
+            group.run(["sh", "-c", CLEANS_UP.format(file=tmp_path / "file")])
+    assert (tmp_path / "file").read_text() == "clean\n"
+
+
+def test_an_interrupt_where_nobody_has_to_wait() -> None:
     def child() -> str:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         with Cgroup(pids=9) as group:
-            monkeypatch.setattr(os, "kill", late)
             try:
-                with interrupted("finish", interrupt):
+                with interrupted("wait_and_read", interrupt):
                     group.run(["sleep", "1000"])
             except OSError as error:
                 return type(error).__name__
         raise AssertionError
 
     assert forked(child) == "InterruptedError"
+
+
+STOPS = "import ctypes, os; ctypes.CDLL(None).ptrace(0, 0, 0, 0); os.kill(os.getpid(), 10)"
+
+
+def test_a_traced_program_that_stops_is_told_as_subprocess_tells_it() -> None:
+    with Cgroup(pids=9) as group:
+        assert group.run([sys.executable, "-c", STOPS]).returncode == -signal.SIGUSR1
+    os.waitpid(-1, 0)
+
+
+def test_a_child_of_which_python_does_not_know_is_another_owner() -> None:
+    """Whoever forks in C need not tell Python of it."""
+    before = owners.owner()
+    reader, writer = os.pipe()
+    if not (pid := ctypes.CDLL(None).fork()):
+        os.write(writer, owners.owner().encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    told = os.read(reader, 4096).decode()
+    os.close(reader)
+    os.close(writer)
+    assert told.split("-")[1] == str(pid)
+    assert owners.owner() == before
 
 
 def test_a_limit_that_is_staged_is_not_told() -> None:
@@ -714,27 +761,6 @@ def test_one_descriptor_is_enough_to_know_what_became_of_a_run() -> None:
         group.run(["true"], check=True)
         with all_taken_but(1), pytest.raises(MemoryLimitExceeded):
             group.run([sys.executable, "-S", "-c", "block = bytearray(96 << 20)"], check=True)
-
-
-def test_who_waits_for_a_run_keeps_no_descriptor_where_they_are_scarce() -> None:
-    """Threads by the hundred may wait."""
-
-    def kept() -> int:
-        during: list[int] = []
-        with Cgroup(memory="64M") as group, interrupted("finish", lambda: during.append(descriptors())):
-            before = descriptors()
-            assert group.run(["true"]).memory_peak
-        return during[0] - before
-
-    def descriptors() -> int:
-        return len(os.listdir("/proc/self/fd"))
-
-    kept()
-    assert kept() > 0  # they are opened while the program runs
-    with ExitStack() as stack:
-        for _ in range(64):
-            stack.enter_context(open("/dev/null", "rb"))
-        assert kept() == 0
 
 
 def test_what_was_counted_is_read_without_the_compiled_part_too(monkeypatch: pytest.MonkeyPatch) -> None:
