@@ -30,6 +30,7 @@ from pycgroup import (
     calming,
     owners,
     reap,
+    spawn,
 )
 from tests.support import machine, oracle
 from tests.support.capabilities import needs
@@ -695,7 +696,10 @@ def test_a_second_interrupt_kills_at_once(function: str, unique: Unique) -> None
 CLEANS_UP = "trap 'sleep 0.05; echo clean > {file}; exit' INT; kill -s ALRM $PPID; while :; do sleep 0.01; done"
 
 
-def test_who_is_interrupted_with_this_process_has_a_moment_to_end(tmp_path: Path) -> None:
+def test_who_is_interrupted_with_this_process_has_a_moment_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawn, "_MOMENT", PATIENCE)  # on a loaded machine it is too short
     with Cgroup(pids=9) as group:
 
         def handler(*_: object) -> None:
