@@ -691,6 +691,7 @@ def test_a_second_interrupt_kills_at_once(function: str, unique: Unique) -> None
     with suppress(ChildProcessError):  # it may have been waited for
         assert os.waitpid(seen[0], 0)[1] == signal.SIGKILL
     group.delete()
+    assert places(group.name) == []
 
 
 CLEANS_UP = "trap 'sleep 0.05; echo clean > {file}; exit' INT; kill -s ALRM $PPID; while :; do sleep 0.01; done"
