@@ -90,13 +90,12 @@ int pycgroup_remove(const char *directory);
 int pycgroup_finish(struct pycgroup_child *child, const char *names, int count, char *texts, int size);
 int pycgroup_let_go(struct pycgroup_child *child);
 
-long long pycgroup_register(const char *directory, const char *file, const char *argument, const char *expected,
-                            int log);
+long long pycgroup_register(const char *directory, const char *expected, int log);
 struct pycgroup_listener { int event, watched; long long signals; double time; long long told; };
 long long pycgroup_wait(struct pycgroup_listener *listener, long long nanoseconds);
 long long pycgroup_take(long long listener);
 
-struct pycgroup_log { int file, is_reading, used; char kept[...]; };
+struct pycgroup_log { int file, used; char kept[...]; };
 int pycgroup_read_log(struct pycgroup_log *log, const char *beginnings, int goes_on);
 """
 

@@ -30,7 +30,7 @@ _LAST_TID = 2**31 - 1
 _CONTROL = "cgroup.event_control"
 #: What register() finds out; see eventfd.c.
 ABOVE, EXPECTED, NEWS, SCARCE = 1, 2, 4, 8
-_FD = 2**29 - 1
+FOUND, _FD = 58, 2**29 - 1
 #: What counters come to in bytes, and more.
 _LONGEST_TEXTS = 4096
 #: What os.fsencode() looks up each time.
@@ -213,20 +213,27 @@ def remove(directory: str) -> bool:
     return bool(loaded.lib.pycgroup_remove(directory.encode(_ENCODING, "surrogateescape")))
 
 
-def register(prefix: str, file: str, argument: str, expected: bytes, log: int) -> tuple[int, int, int]:
-    """Register an eventfd for a control file in a directory of v1; return it, and a descriptor of the file.
+def register(prefix: str, file: str, argument: str, expected: bytes = b"", log: int = -1) -> int:
+    """Register an eventfd for a control file in a directory of v1; return what registered() takes apart.
 
-    The third number adds up ABOVE (there may be groups below), EXPECTED (the file holds the expected text), NEWS (the
-    log, a descriptor or -1, has something to read) and SCARCE (the process has half of the descriptors that it may
-    have). Raises OSError, whichever of the steps failed.
+    `log` is a descriptor, or -1. Raises OSError, whichever of the steps failed.
     """
-    answer: int = (_module or _load()).lib.pycgroup_register(
-        prefix.encode(_ENCODING, "surrogateescape"), file.encode(), argument.encode(), expected, log
+    number: int = (_module or _load()).lib.pycgroup_register(
+        f"{prefix}\0{file}\0{argument}".encode(_ENCODING, "surrogateescape"), expected, log
     )
-    if answer < 0:
+    if number < 0:
         of = file if not os.path.exists(prefix + file) else _CONTROL
-        raise OSError(-answer, os.strerror(-answer), prefix + of)
-    return answer & _FD, answer >> 29 & _FD, answer >> 58
+        raise OSError(-number, os.strerror(-number), prefix + of)
+    return number
+
+
+def registered(number: int) -> tuple[int, int, int]:
+    """Return an eventfd, a descriptor of the file that it is registered for, and the sum of what was found then.
+
+    ABOVE: there may be groups below; EXPECTED: the file holds the expected text; NEWS: the log has something to read;
+    SCARCE: the process has half of the descriptors that it may have.
+    """
+    return number & _FD, number >> 29 & _FD, number >> FOUND
 
 
 def listener(event: int, watched: int) -> Any:

@@ -150,11 +150,15 @@ class Subscription(Generic[T]):
     wait; in a forked child the subscription is closed, so that it takes nothing from its parent.
     """
 
-    __slots__ = ("__weakref__", "_closed", "_keeper", "_kept", "_pid", "_removed", "_signal", "_waiting", "_watch")
+    __slots__ = (
+        "__weakref__", "_closed", "_keeper", "_kept", "_known", "_pid", "_removed", "_signal", "_waiting", "_watch"
+    )  # fmt: skip
+    _signal: Signal | None
+    _watch: Watch[T]
 
-    def __init__(self, signal: Signal, watch: Watch[T]) -> None:
-        self._signal: Signal | None = signal
-        self._watch = watch
+    def __init__(self, *known: Any) -> None:
+        #: What its signal and its watch are made of, until they are; here these two themselves.
+        self._known = known
         self._closed = self._removed = False
         #: Who waits: any object that is his alone.
         self._waiting: object = None
@@ -162,6 +166,12 @@ class Subscription(Generic[T]):
         #: Events that were taken for somebody who was cancelled at that very moment.
         self._kept: tuple[T, ...] = ()
         self._pid = _process
+
+    def start(self) -> None:
+        """Note what the watched file holds by now. Raises OSError."""
+        watch: Watch[T]
+        signal, watch = self._signal, self._watch = self._known
+        self._known = ()
         watch.signal = signal
         try:
             watch.start("" if signal.found & EXPECTED else signal.text())

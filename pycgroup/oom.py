@@ -17,9 +17,10 @@ from errno import ENODEV, ENOENT
 from . import _kernfs
 from ._locks import looking
 from ._native import ABOVE, NEWS
+from ._signals import EventFd
 from ._types import TYPE_CHECKING
 from .errors import CgroupError
-from .events import Watch
+from .events import Subscription, Watch
 from .happenings import OomEvent
 from .stats import OOM_CONTROL, OomControl
 from .victims import log_of, position
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from ._signals import EventFd
+    from ._signals import Signal
     from .happenings import Victim
     from .settings import Declaration, Holder
     from .victims import KernelLog
@@ -40,7 +41,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.00005, 0.005
 _LONGEST_PAUSE_MS, _MILLION, _LONG = 5, 1_000_000, 20_000_000
 #: What an event reports beside the counters: its attribute and the setting of MEMORY.
 _FIGURES = {"usage": "usage_in_bytes", "limit": "limit_in_bytes", "failcnt": "failcnt", "peak": "max_usage_in_bytes"}
-#: What a group that was never out of memory says on v1; most subscriptions begin with it.
+#: What is watched on v1; and what it says of a group that was never out of memory, as most were when they are.
+CONTROL = "memory.oom_control"
 FRESH = b"oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
 _MOST_UNNAMED = 16
 # One for all subscriptions, of which there may be thousands.
@@ -54,9 +56,7 @@ class OomWatch(Watch[OomEvent]):
     delivers = OomEvent
 
     def __init__(self, owner: Holder) -> None:
-        # Not by super(): thousands may be made at once, and each function on the way takes as long as five attributes.
-        self.group = owner._path
-        self.is_closed = False
+        super().__init__(owner._path)
         self._owner = owner
         #: Gives the event that was made last and may not be complete yet, as long as somebody has it.
         self._last: Callable[[], OomEvent | None] = _nothing
@@ -210,8 +210,12 @@ class SignalledOom(OomWatch):
     #: How far the kernel log was read when the last event was closed.
     _above: int
 
-    def start(self, text: str) -> None:
+    def __init__(self, owner: Holder, logged: int = 0) -> None:
+        super().__init__(owner)
         self._below = _NO_GROUPS
+        self._above = self._logged = logged
+
+    def start(self, text: str) -> None:
         if text:
             self._killed = _kills(OOM_CONTROL.decode(text))
         found = self.signal.found
@@ -358,6 +362,33 @@ class SignalledOom(OomWatch):
             if self._open is not None:
                 self._close(self._open, self._control(), self._kills_below())
             super().finish()
+
+
+class FreshSubscription(Subscription[OomEvent]):
+    """v1, of a group that was never out of memory, with none below: there may be thousands, of which few ever will.
+
+    So the signal and the watch are made when they are first asked for.
+    """
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in ("_signal", "_watch"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            if known := self._known:
+                signal, watch = self._made(*known)
+                # Nothing is called from here on. A signal handler or another thread may have been first.
+                if self._known:
+                    self._signal, self._watch, self._known = signal, watch, ()
+            return self._signal if name == "_signal" else self._watch
+
+    @staticmethod
+    def _made(owner: Holder, registered: int, logged: int) -> tuple[Signal, SignalledOom]:
+        watch = SignalledOom(owner, logged)
+        watch.signal = EventFd(owner._place.prefix, CONTROL, registered)
+        return watch.signal, watch
 
 
 def _left(nanoseconds: int, begin: int) -> int:

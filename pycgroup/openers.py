@@ -6,7 +6,8 @@ from __future__ import annotations
 import errno
 import os
 
-from . import _kernfs, names
+from . import _kernfs, _native, names, victims
+from ._native import EXPECTED, FOUND
 from ._removals import INOTIFY
 from ._signals import Changes, EventFd, Stall
 from ._types import TYPE_CHECKING, T
@@ -15,13 +16,13 @@ from .errors import InvalidValueError, UnavailableError, UnsupportedSettingError
 from .events import Subscription
 from .hierarchy import CORE
 from .hosts import base, here
-from .oom import FRESH, CountedOom, SignalledOom
-from .victims import descriptor
+from .oom import CONTROL, FRESH, CountedOom, FreshSubscription, SignalledOom
 from .watches import ControlWatch, CounterWatch, PopulatedWatch, PressureWatch, StallWatch, ThresholdWatch
 
 if TYPE_CHECKING:
     from typing import Any, Literal, Protocol
 
+    from ._signals import Signal
     from .errors import CgroupError
     from .events import Watch
     from .happenings import (
@@ -71,21 +72,14 @@ _STALL_HINT = "the window is 500 ms to 10 s, without CAP_SYS_RESOURCE (root may 
 
 
 def _by_eventfd(
-    group: Holder,
-    file: str,
-    argument: str,
-    watch: Watch[T],
-    value: object = None,
-    *,
-    hint: str = "",
-    looks: tuple[bytes, int] = (b"", -1),
+    group: Holder, file: str, argument: str, watch: Watch[T], value: object = None, *, hint: str = ""
 ) -> Subscription[T]:
-    """Subscribe; `looks` are the text that is expected in the file, and a descriptor of the kernel log."""
+    prefix = group._place.prefix
     try:
-        signal = EventFd(group._place.prefix, file, argument, *looks)
+        registered = _native.register(prefix, file, argument)
     except OSError as cause:
         raise _failed(group, cause, file, value, hint) from cause
-    return Subscription(signal, watch)
+    return _started(EventFd(prefix, file, registered), watch)
 
 
 def _by_changes(group: Holder, file: str, watch: Watch[T]) -> Subscription[T]:
@@ -93,7 +87,13 @@ def _by_changes(group: Holder, file: str, watch: Watch[T]) -> Subscription[T]:
         signal = Changes(group._place.prefix, file)
     except OSError as cause:
         raise _failed(group, cause, file) from cause
-    return Subscription(signal, watch)
+    return _started(signal, watch)
+
+
+def _started(signal: Signal, watch: Watch[T]) -> Subscription[T]:
+    subscription: Subscription[T] = Subscription(signal, watch)
+    subscription.start()
+    return subscription
 
 
 def _failed(group: Holder, cause: OSError, file: str, value: object = None, hint: str = "") -> CgroupError:
@@ -106,7 +106,15 @@ def _failed(group: Holder, cause: OSError, file: str, value: object = None, hint
 
 def oom_by_eventfd(group: Holder) -> Subscription[OomEvent]:
     """Subscribe to the group's running out of memory: `memory.oom_control`. Raises GroupNotFoundError."""
-    return _by_eventfd(group, "memory.oom_control", "", SignalledOom(group), looks=(FRESH, descriptor()))
+    # Thousands may be made at once, and each function on the way takes as long as ten attributes.
+    prefix, log = (group._located or group._locate()).prefix, victims.shared or victims.kernel_log()
+    try:
+        registered = _native.register(prefix, CONTROL, "", FRESH, -1 if log is None else log.descriptor)
+    except OSError as cause:
+        raise _failed(group, cause, CONTROL) from cause
+    if registered >> FOUND == EXPECTED and not (log is not None and log.is_behind):
+        return FreshSubscription(group, registered, 0 if log is None else log.last)
+    return _started(EventFd(prefix, CONTROL, registered), SignalledOom(group))
 
 
 def oom_by_counters(group: Holder) -> Subscription[OomEvent]:
@@ -233,7 +241,7 @@ def stalls(file: str, nearest: str) -> StallEvents:
             signal = Stall(f"{directory}/", file, trigger)
         except OSError as cause:
             raise _failed(group, cause, file, trigger, _STALL_HINT) from cause
-        return Subscription(signal, watch)
+        return _started(signal, watch)
 
     return stall_events
 

@@ -54,7 +54,7 @@ class EventSource(Generic[P, T]):
     def __get__(self, group: Holder | None, owner: type) -> Self | Callable[P, Subscription[T]]:
         if group is None:
             return self
-        subscribe = self.columns[group._place.column]
+        subscribe = self.columns[(group._located or group._locate()).column]
         if subscribe is None:
             raise self.unsupported(group)
 

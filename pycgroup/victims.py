@@ -49,6 +49,8 @@ class KernelLog:
         self.descriptor = self._log.file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.lseek(self.descriptor, 0, os.SEEK_END)
         self._unread: tuple[bytes, ...] = ()
+        #: Whether something may have been read that is not noted yet.
+        self.is_behind = False
         #: How often lines were taken.
         self._taken = 0
         #: The line that announces the next victim, and the group all of whose processes are being killed.
@@ -123,15 +125,13 @@ class KernelLog:
     def _after(self, position: int) -> list[tuple[int, Victim | None, str]]:
         return [(number, *self._victims[number]) for number in self._victims if number > position]
 
-    def is_behind(self) -> bool:
-        """Return whether something was read that is not noted yet."""
-        return bool(self._log.is_reading or self._log.used or self._unread)
-
     def _catch_up(self) -> None:
         # A signal handler may raise wherever something is called, or catch up itself: what it leaves is done again, and
         # what it has done is not.
+        self.is_behind = True
         while self._unread or self._has_read_on():
             self._note_next()
+        self.is_behind = False
 
     def _has_read_on(self) -> bool:
         """Take what C has kept, if nobody else has; return whether there is something."""
@@ -209,22 +209,23 @@ def _decoded(text: bytes) -> str:
     return whole.decode(errors="surrogateescape")
 
 
-_shared: KernelLog | None = None
+#: What kernel_log() returns, once it has been asked.
+shared: KernelLog | None = None
 _is_unreadable = False
 
 
 def kernel_log() -> KernelLog | None:
     """Return this process's reader of the kernel log, or None where the log cannot be read."""
-    global _shared, _is_unreadable
-    if _shared is None and not _is_unreadable:
+    global shared, _is_unreadable
+    if shared is None and not _is_unreadable:
         with looking:
             try:
-                _shared = _shared or KernelLog()
+                shared = shared or KernelLog()
             except OSError as error:
                 _is_unreadable = error.errno not in (EMFILE, ENFILE)
             except UnavailableError:
                 _is_unreadable = True
-    return _shared
+    return shared
 
 
 def log_of(place: Place) -> tuple[KernelLog | None, str]:
@@ -238,22 +239,16 @@ def position(*, news: int = 1) -> int:
 
     `news`: 0 if it was just found to have nothing to read, which is faster.
     """
-    log = _shared or kernel_log()
+    log = shared or kernel_log()
     if log is None:
         return 0
-    return log.position() if news or log.is_behind() else log.last
-
-
-def descriptor() -> int:
-    """Return a descriptor that polls readable when the log has something to read; -1 where it cannot be read."""
-    log = _shared or kernel_log()
-    return -1 if log is None else log.descriptor
+    return log.position() if news or log.is_behind else log.last
 
 
 def _in_child() -> None:
     """Have a forked child open the log anew: it would take its parent's records."""
-    global _shared
-    inherited, _shared = _shared, None
+    global shared
+    inherited, shared = shared, None
     if inherited is not None:
         inherited.close()
 

@@ -5,9 +5,12 @@
    call. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -55,20 +58,29 @@ static int has_news(int log)
     return poll(&polled, 1, 0) != 0;
 }
 
-/* With thousands of groups descriptors are scarce: half of those that the process may have are for other things. */
+/* With thousands of groups descriptors are scarce: half of those that the process may have are for other things. How
+   many these are is asked for anew as often as there have come some more. */
 static int is_scarce(int file)
 {
+    static atomic_int asked, half;
     struct rlimit limit;
 
-    return file > MANY && getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)file > limit.rlim_cur / 2;
+    if (file <= MANY)
+        return 0;
+    if (abs(file - asked) >= MANY / 4 && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        half = limit.rlim_cur / 2 < INT_MAX ? (int)(limit.rlim_cur / 2) : INT_MAX;
+        asked = file;
+    }
+    return file > half;
 }
 
-/* Return the eventfd in bits 0 to 28, the descriptor of the watched file in bits 29 to 57, and answers: whether there
-   may be groups below; once it is registered, whether the file holds the expected text, and whether the log has
-   something to read; and whether descriptors are scarce. Or a negative errno. Three descriptors at a time are enough. */
-static long long pycgroup_register(const char *directory, const char *file, const char *argument, const char *expected,
-                                   int log)
+/* Three strings: a directory, the file that is to be watched there, and an argument. Return the eventfd in bits 0 to 28,
+   the descriptor of the watched file in bits 29 to 57, and answers: whether there may be groups below; once it is
+   registered, whether the file holds the expected text, and whether the log has something to read; and whether
+   descriptors are scarce. Or a negative errno. Three descriptors at a time are enough. */
+static long long pycgroup_register(const char *directory, const char *expected, int log)
 {
+    const char *file = directory + strlen(directory) + 1, *argument = file + strlen(file) + 1;
     int group = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC), watched, control = -1, event = -1, number = 0;
     long long answers;
 

@@ -11,7 +11,7 @@ enum { LONGEST_RECORD = 8192, FIRST_OF_OTHERS = 8, MOST_KEPT = 4 * LONGEST_RECOR
 /* A log that is read; and `used` bytes of lines that were kept, until somebody takes them and sets it to 0. So nothing is
    lost where a signal handler's exception comes between. */
 struct pycgroup_log {
-    int file, is_reading, used;
+    int file, used;
     char kept[MOST_KEPT];
 };
 
@@ -53,7 +53,6 @@ static int pycgroup_read_log(struct pycgroup_log *log, const char *beginnings, i
     char record[LONGEST_RECORD + 1], *text;
     int count = 0;
 
-    log->is_reading = 1;
     while (MOST_KEPT - log->used > LONGEST_RECORD && (count = next_record(log->file, record)) > 0) {
         record[count] = 0;
         text = strchr(record, ';');
@@ -70,6 +69,5 @@ static int pycgroup_read_log(struct pycgroup_log *log, const char *beginnings, i
             log->used = (int)(end - log->kept);
         }
     }
-    log->is_reading = 0;
     return count < 0 ? count : 0;
 }

@@ -32,6 +32,7 @@ from pycgroup import (
     InvalidValueError,
     UnavailableError,
     _locks,
+    _native,
     _removals,
     oom,
     openers,
@@ -83,7 +84,7 @@ def memory(unique: Unique) -> Iterator[MEMORY]:
 @pytest.fixture
 def no_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the kernel log unreadable, as it is for most users."""
-    monkeypatch.setattr(victims, "_shared", None)
+    monkeypatch.setattr(victims, "shared", None)
     monkeypatch.setattr(victims, "_is_unreadable", True)
 
 
@@ -112,7 +113,7 @@ class LateLog:
 def late_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LateLog]:
     """Have the kernel log come late."""
     log = LateLog(tmp_path)
-    monkeypatch.setattr(victims, "_shared", log.reader)
+    monkeypatch.setattr(victims, "shared", log.reader)
     yield log
     log.close()
 
@@ -329,6 +330,86 @@ def test_an_interrupt_of_who_takes_an_event_leaves_it_to_the_next(
         assert first.ooms + second.ooms == os.eventfd_read(eventfd)  # on a slow host one may be signalled twice
         assert events.wait(0) is None
     os.close(eventfd)
+
+
+def fresh(memory: MEMORY) -> oom.FreshSubscription:
+    """Subscribe as if the log had nothing new to read, whatever else goes on here."""
+    registered = _native.register(memory.path + "/", oom.CONTROL, "")
+    return oom.FreshSubscription(memory, registered, victims.position())
+
+
+@v1
+def test_the_parts_of_a_subscription_to_a_fresh_group_are_made_later_but_where_the_log_is_not_noted_yet(
+    memory: MEMORY, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = written_log(tmp_path)
+    monkeypatch.setattr(victims, "shared", reader)
+    reader.last = 7
+    with memory.oom_events() as later:
+        assert later._known
+        assert cast("SignalledOom", later._watch)._logged == reader.last
+    reader.is_behind = True  # so it is while another thread notes
+    with memory.oom_events() as events:
+        assert not events._known
+        assert not reader.is_behind
+    reader.close()
+    os.close(writer)
+
+
+@v1
+def test_a_fresh_group_has_no_victims_of_one_that_was_there_before(memory: MEMORY, hog: Hogs) -> None:
+    for _ in range(2):
+        with fresh(memory) as events:
+            pid = hog.be_killed(memory.path)
+            assert [each.pid for each in next_kill(events).victims] in ([pid], [])  # none without the log
+        memory.delete()
+        memory.create()
+        bound(memory, "4M")
+
+
+@v1
+def test_an_interrupt_of_who_makes_the_parts_of_a_subscription_loses_nothing(memory: MEMORY, hog: Hogs) -> None:
+    with fresh(memory) as events:
+        hog.be_killed(memory.path)
+        with pytest.raises(InterruptedError), interrupted("_made", interrupt):
+            events.wait(0)
+        event = events.wait(0)
+        assert event is not None
+        assert event.kills == 1
+
+
+@v1
+def test_the_parts_of_a_subscription_are_made_once(memory: MEMORY, hog: Hogs) -> None:
+    """Else the next event would have the last one's kills, too."""
+    taken = []
+
+    def handler() -> None:
+        with ThreadPoolExecutor(1) as other:
+            taken.append(other.submit(next_kill_unasked, events).result(PATIENCE))
+
+    with fresh(memory) as events:
+        hog.be_killed(memory.path)
+        with interrupted("_made", handler):
+            assert events.wait(0) is None
+        hog.be_killed(memory.path)
+        second = events.wait(0)
+        assert second is not None
+        assert second.kills == taken[0].kills == 1
+
+
+@v1
+def test_a_subscription_whose_parts_were_never_made_is_closed_and_collected(memory: MEMORY) -> None:
+    before = os.listdir("/proc/self/fd")
+    events = fresh(memory)
+    events.close()
+    assert events.closed
+    with pytest.raises(ClosedError):
+        events.wait(0)
+    with pytest.raises(AttributeError, match="'FreshSubscription' object has no attribute 'nothing'"):
+        getattr(events, "nothing")  # noqa: B009  # mypy knows that there is none
+    with pytest.warns(ResourceWarning, match=memory.group_name):
+        fresh(memory)
+    assert os.listdir("/proc/self/fd") == before
 
 
 @v1

@@ -19,9 +19,8 @@ def few_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have subscriptions of v1 keep none to the watched file."""
     register = _native.register
 
-    def scarcely(*given: Any) -> tuple[int, int, int]:
-        event, watched, found = register(*given)
-        return event, watched, found | _native.SCARCE
+    def scarcely(*given: Any) -> int:
+        return register(*given) | _native.SCARCE << _native.FOUND
 
     monkeypatch.setattr(_native, "register", scarcely)
 
