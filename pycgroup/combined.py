@@ -201,7 +201,7 @@ class Combined(Placed):
                 with Turn():
                     self._enter_or_forget(made)
         except BaseException as error:
-            self._forget(made)  # also where that, or the turn's end, was interrupted
+            self._forget(made)  # once more, as that may have been interrupted, or the turn's end
             if not (alone and isinstance(error, FileExistsError)):
                 raise
         else:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 from . import _native, controllers
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .codecs import Amount
     from .combined import Combined
     from .hierarchy import Hierarchy
-    from .hosts import Host
     from .settings import Declaration
 
     T = TypeVar("T")
@@ -48,25 +47,28 @@ class Counts:
     It is read at once, `texts` as _native.read() returns them, and made sense of when it is asked for.
     """
 
-    __slots__ = ("_below", "_codecs", "_texts")
+    __slots__ = ("_below", "_places", "_texts")
 
     def __init__(self, counters: Counters, texts: list[bytes]) -> None:
-        self._codecs = counters.codecs
+        self._places = counters.places
         self._texts = texts
         alone = not counters.memory or texts[counters.memory_at] in _NONE_BELOW
         #: Kills in groups below.
         self._below = 0 if alone else sum(kills_below(counters.memory).values())
 
     def _value(self, declared: Declaration[T, Any]) -> T | None:
-        texts = dict(zip(self._codecs, self._texts, strict=True))
-        text = texts.get(declared, b"").decode("utf-8", "surrogateescape")
-        if not text:
-            return None  # the kernel does not count it, or the group was removed meanwhile
-        try:
-            value: T = self._codecs[declared].decode(text)
-        except (ValueError, LookupError):
-            return None
-        return value
+        texts = iter(self._texts)
+        for _, counting in self._places:
+            next(texts)  # the number of links
+            for each, codec in counting.codecs.items():
+                text = next(texts).decode("utf-8", "surrogateescape")
+                # Empty where the kernel does not count it, or the group was removed meanwhile.
+                if each is declared and text:
+                    try:
+                        return codec.decode(text)  # type: ignore[no-any-return]
+                    except (ValueError, LookupError):
+                        return None
+        return None
 
     @property
     def oom_kills(self) -> int | None:
@@ -101,29 +103,50 @@ class Counts:
         return self._value(controllers.PIDS.peak)
 
 
+class Counting:
+    """What is counted in a hierarchy, and in which files: of a controller in the first that serves it.
+
+    `alone`: v1's memory controller is there, which does not count what is counted below.
+    """
+
+    __slots__ = ("alone", "codecs", "files")
+
+    def __init__(self, tree: Hierarchy) -> None:
+        #: What makes sense of each text.
+        self.codecs: dict[Declaration[Any, Any], Any] = {}
+        self.files: list[str] = []
+        for kind, declarations in _COUNTED:
+            if tree != next((each for each in here().hierarchies if each.serves(kind.V1, kind.V2)), None):
+                continue
+            for declared in declarations:
+                if file := declared.columns[tree.column]:
+                    self.codecs[declared] = file.codec
+                    self.files.append(file.name)
+        self.alone = _MEMORY.oom_control in self.codecs and not tree.column
+
+
 class Counters:
     """Where the controllers of a group count: to find that out takes longer than to read it.
 
-    names: directories and files in them, as _native.read() takes them. codecs: the directories, and what is counted in
-    their files with what makes sense of the text. memory: the directory of v1's memory controller, which does not count
-    what is counted below, '' for none; memory_at: its index in names.
+    names: directories and files in them, as _native.read() takes them. places: the directories, and what is counted
+    there. memory: the one that does not count what is counted below, '' for none; memory_at: its index in names.
     """
 
-    __slots__ = ("codecs", "memory", "memory_at", "names")
+    __slots__ = ("memory", "memory_at", "names", "places")
 
     def __init__(self, group: Combined) -> None:
-        counting = _counting(here())
-        self.codecs: dict[Any, Any] = {}
         self.memory, self.memory_at = "", 0
+        self.places: list[tuple[str, Counting]] = []
         names: list[str] = []
         for tree, directory in group.found().items():
-            codecs, files = counting.get(tree, _NOTHING)
-            if _MEMORY.oom_control in codecs and not tree.column:
+            counting = tree.counting
+            if counting is None:
+                counting = tree.counting = Counting(tree)
+            if counting.alone:
                 self.memory, self.memory_at = directory, len(names)
-            if files:
-                self.codecs[directory] = None
-                self.codecs |= codecs
-                names += (directory, *files)
+            if counting.files:
+                self.places.append((directory, counting))
+                names += (directory, *counting.files)
         self.names = _native.strings(names)
 
 
@@ -151,23 +174,6 @@ _COUNTED: tuple[tuple[type[controllers.Core], tuple[Declaration[Any, Any], ...]]
 )
 #: The links of a directory that is gone, and of one without groups below.
 _NONE_BELOW = (b"2", b"")
-_NOTHING: tuple[dict[Any, Any], list[str]] = ({}, [])
-
-
-@lru_cache(maxsize=1)
-def _counting(host: Host) -> dict[Hierarchy, tuple[dict[Any, Any], list[str]]]:
-    """Return what is counted in which hierarchy, and in which files: of a controller in the first that serves it."""
-    found: dict[Hierarchy, tuple[dict[Any, Any], list[str]]] = {}
-    for kind, declarations in _COUNTED:
-        tree = next((tree for tree in host.hierarchies if tree.serves(kind.V1, kind.V2)), None)
-        if tree is None:
-            continue
-        codecs, files = found.setdefault(tree, ({}, []))
-        for declared in declarations:
-            if file := declared.columns[tree.column]:
-                codecs[declared] = file.codec
-                files.append(file.name)
-    return found
 
 
 def cpu_time(before: tuple[int, int, int], after: tuple[int, int, int]) -> CpuTime:

@@ -67,7 +67,7 @@ def _plainly(group: Starting, args: Any) -> tuple[Child, Counts]:
     entrance = group.begin()
     try:
         child = Child(args, entrance=entrance)
-        group.started(entrance)
+        group.started(entrance, child.pid)
         counters = Counters(group)  # while it runs
         return child, Counts(counters, child.finish(counters.names))
     except BaseException as error:

@@ -56,7 +56,7 @@ class Entrance:
             self.files.append(f"{directory}/{tree.own_task_file}")
             if tree.starts_inside:
                 self.into = directory
-            if not tree.takes_processes(directory):
+            if not (tree.inner_processes or tree.takes_processes(directory)):
                 raise self.refusal(errno.EBUSY, -1)  # the last so far
 
     @property
@@ -187,11 +187,13 @@ class Child:
     Raises as Popen does. Whoever is interrupted while there is one has to let go of it, as run() does.
     """
 
-    __slots__ = ("_report", "args", "pid", "returncode")
+    __slots__ = ("_report", "args", "cpu_time", "pid", "returncode")
 
     def __init__(self, args: Any, *, entrance: Entrance) -> None:
         self.args = args
         self.returncode: int | None = None
+        #: As of Popen.
+        self.cpu_time: tuple[float, float] | None = None
         if left:
             bury()
         arguments, program = _command(args, None, shell=False)
@@ -205,13 +207,9 @@ class Child:
         while (texts := _native.wait_and_read(report, names)) is None:
             pass  # a signal handler has run
         self.returncode = report.returncode
+        if report.user_time >= 0:
+            self.cpu_time = report.user_time, report.system_time
         return texts
-
-    @property
-    def cpu_time(self) -> tuple[float, float] | None:
-        """As of Popen."""
-        report = self._report
-        return None if report.user_time < 0 else (report.user_time, report.system_time)
 
 
 #: What C knows of children that nobody waits for any more.
