@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""A whole life: make a group with a memory limit, run /bin/true inside, wait, remove it; and a task in a pool."""
+"""Whole lives beside each other: make a group with a memory limit, run /bin/true inside; and a task in a pool."""
 
 from __future__ import annotations
 
-import itertools
 import os
-import shutil
-import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.implementations import LIMIT_BYTES
+from benchmarks.coprocess import Coprocess
+from benchmarks.life import JUST_THAT, LIVES, OURS, PEERS, PLAIN
 from benchmarks.rounds import figures, interleave
 
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from benchmarks.place import Place
     from benchmarks.rounds import Figure, Turn
 
-TRUE = ["/bin/true"]
-PLAIN = "plain subprocess.run"
-OURS = "pycgroup, run"  # which also reads what the group has counted
-JUST_THAT = "pycgroup, popen"
 IN_C = {"C, without a group": "run", "C, the whole life": "life"}
 TARGETS = {0.04: 1.3, 0.0: 1.6}  # the ratio to plain, by the seconds of rest before each life
 LOOP = 20_000_000  # nanoseconds, some twenty lives: in fewer it is rather the change of turns that is measured
@@ -34,130 +30,21 @@ AHEAD = 3.5
 POOL = "ProcessPoolExecutor"
 POOLS = {"pycgroup, spawn": "spawn", "pycgroup, forkserver": "forkserver"}
 
-_numbers = itertools.count()
-Life = Callable[[], object]
-
 
 def run(place: Place, program: Limit, rounds: int) -> None:
     """Measure and print whole lives."""
-    chosen = {PLAIN: lambda: subprocess.run(TRUE, check=True)} | _ours() | _others(place)
-    in_c = {name: partial(program.turn, operation) for name, operation in IN_C.items()}
-    for pause in TARGETS:
-        turns = in_c | {name: _turn(life) for name, life in chosen.items()}
-        costs = interleave(turns, rounds * SINGLE if pause else rounds, pause, LOOP)
-        print(_block(pause, figures(costs, PLAIN)), flush=True)
-
-
-def _ours() -> dict[str, Life]:
-    cgroup: Any = import_module("pycgroup").Cgroup
-
-    def life(method: str, **limits: object) -> Life:
-        def once() -> None:
-            with cgroup(memory=LIMIT_BYTES, **limits) as group:
-                done = getattr(group, method)(TRUE)
-                if method == "popen":
-                    done.wait()
-
-        return once
-
-    return {
-        OURS: life("run"),
-        JUST_THAT: life("popen"),
-        "pycgroup, run, 3 limits": life("run", cpus=1, pids=10),
-    }
-
-
-def _others(place: Place) -> dict[str, Life]:
-    found: dict[str, Life] = {
-        "os calls, preexec_fn": lambda: _by_hand(place, _preexec),
-        "os calls, entered in C": partial(_by_hand, place, _entered(place)),
-    }
-    if shutil.which("cgexec"):
-        found["cgexec"] = lambda: _by_hand(place, _cgexec)
-    for name, make in {"benchexec": _benchexec, "cgroupspy": _cgroupspy, "libcgroup": _libcgroup}.items():
-        try:
-            found[name] = make(place)
-        except (ImportError, OSError):
-            print(f"missing: {name} (pip install -r benchmarks/requirements.txt)")
-    return found
-
-
-def _by_hand(place: Place, start: Callable[[str, str], object]) -> None:
-    name = f"{place.child.name}-{next(_numbers)}"
-    directory = f"{place.memory}/{name}"
-    os.mkdir(directory)
-    with open(f"{directory}/memory.limit_in_bytes", "w") as file:
-        file.write(str(LIMIT_BYTES))
-    start(name, directory)
-    os.rmdir(directory)
-
-
-def _cgexec(name: str, _: str) -> None:
-    subprocess.run(["cgexec", "-g", f"memory:{name}", *TRUE], check=True)
-
-
-def _preexec(_: str, directory: str) -> None:
-    def enter() -> None:
-        with open(f"{directory}/cgroup.procs", "w") as file:
-            file.write("0")
-
-    subprocess.run(TRUE, check=True, preexec_fn=enter)
-
-
-def _entered(place: Place) -> Callable[[str, str], object]:
-    """Return what starts a program as pycgroup does, and nothing else of it: what is left for the rest is little."""
-    spawn: Any = import_module("pycgroup.spawn")
-    tree: Any = import_module("pycgroup.hierarchy").V1(str(place.memory), "/", frozenset({"memory"}))
-    return lambda _, directory: spawn.Popen(TRUE, entrance=spawn.Entrance({tree: directory})).wait()
-
-
-def _benchexec(place: Place) -> Life:
-    groups: Any = import_module("benchexec.cgroupsv1").CgroupsV1
-    hierarchy = groups({"memory": str(place.memory)})
-
-    def once() -> None:
-        group = hierarchy.create_fresh_child_cgroup(["memory"], f"{place.child.name}-")
-        group.set_value("memory", "limit_in_bytes", LIMIT_BYTES)
-        subprocess.run(TRUE, check=True, preexec_fn=lambda: group.add_task(os.getpid()))
-        group.remove()
-
-    return once
-
-
-def _cgroupspy(place: Place) -> Life:
-    node: Any = import_module("cgroupspy.nodes").Node
-    hierarchy = node("memory", parent=node(str(place.memory.parent)))
-
-    def once() -> None:
-        name = f"{place.child.name}-{next(_numbers)}"
-        group = hierarchy.create_cgroup(name)
-        group.controller.limit_in_bytes = LIMIT_BYTES
-        subprocess.run(TRUE, check=True, preexec_fn=lambda: setattr(group.controller, "procs", [os.getpid()]))
-        hierarchy.delete_cgroup(name)
-
-    return once
-
-
-def _libcgroup(place: Place) -> Life:
-    groups: Any = import_module("libcgroup").CGroup
-
-    def once() -> None:
-        group = groups(f"{place.child.name}-{next(_numbers)}", "memory")
-        group.set_value("memory.limit_in_bytes", LIMIT_BYTES)
-        subprocess.run(TRUE, check=True, preexec_fn=group.add_current_thread)
-        group.delete()
-
-    return once
-
-
-def _turn(life: Life) -> Turn:
-    def turn(count: int) -> int:
-        start = time.perf_counter_ns()
-        for _ in range(count):
-            life()
-        return time.perf_counter_ns() - start
-
-    return turn
+    turns: dict[str, Turn] = {name: partial(program.turn, operation) for name, operation in IN_C.items()}
+    with ExitStack() as stack:
+        for name in LIVES:
+            command = [sys.executable, "-m", "benchmarks.life", name, place.name, place.memory, place.moved]
+            living = stack.enter_context(Coprocess(*command))
+            if (answer := living.line()) == "ready":
+                turns[name] = lambda count, living=living: int(living.ask(str(count)))
+            else:
+                print(answer)
+        for pause in TARGETS:
+            costs = interleave(turns, rounds * SINGLE if pause else rounds, pause, LOOP)
+            print(_block(pause, figures(costs, PLAIN)), flush=True)
 
 
 def _block(pause: float, found: Mapping[str, Figure]) -> str:
@@ -177,11 +64,18 @@ def _block(pause: float, found: Mapping[str, Figure]) -> str:
     return "\n".join(lines)
 
 
-PEERS = ("cgexec", "benchexec", "cgroupspy", "libcgroup")
-
-
 def _met(reached: bool) -> str:  # noqa: FBT001  # it is what the function is about
     return "met" if reached else "NOT MET"
+
+
+def _turn(task: Callable[[], object]) -> Turn:
+    def turn(count: int) -> int:
+        start = time.perf_counter_ns()
+        for _ in range(count):
+            task()
+        return time.perf_counter_ns() - start
+
+    return turn
 
 
 def run_pools(rounds: int) -> None:
