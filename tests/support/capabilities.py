@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support import machine
+from tests.support import machine, processes
 
 Probe = Callable[[], str | None]
 _PROBES: dict[str, Probe] = {}
@@ -169,6 +169,15 @@ def _cgroup_v2() -> str | None:
 def _freezer_on_v2() -> str | None:
     hierarchy = machine.hierarchy_of("freezer")
     return None if hierarchy and hierarchy.version == 2 else "the freezer is on v1 here, if anywhere"
+
+
+@capability("chosen-pids")
+def _chosen_pids() -> str | None:
+    try:
+        processes.choose_pid(2**15)
+    except OSError as error:
+        return f"the number of the next process cannot be chosen: {error}"
+    return None
 
 
 @capability("mount-namespace")
