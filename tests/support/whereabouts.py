@@ -11,8 +11,24 @@ LOOK = ["cat", "/proc/self/cgroup"]
 
 
 def made_by_cgroup() -> set[str]:
-    """Return the directories of the groups that Cgroup() has named: those of this run, as nothing else makes such."""
-    return {each for each in machine.groups() if os.path.basename(each).startswith(f"{machine.PREFIX}n")}
+    """Return the directories of the groups that Cgroup() has named, for this process, its descendants or the dead."""
+    named = [each for each in machine.groups() if os.path.basename(each).startswith(f"{machine.PREFIX}n")]
+    return {each for each in named if not _is_of_others(int(os.path.basename(each).split("-")[2]))}
+
+
+def _is_of_others(pid: int) -> bool:
+    """Return whether a process lives and neither is this one nor descends from it, as one of another run."""
+    while pid != os.getpid():
+        try:
+            state, parent = machine.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[:2]
+        except OSError:
+            return False
+        if state in "ZX":
+            return False
+        if parent == "0":
+            return True
+        pid = int(parent)
+    return False
 
 
 def outside(text: str, directories: tuple[str, ...]) -> list[str]:
