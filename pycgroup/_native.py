@@ -28,9 +28,10 @@ _LONGEST_CONTROLLER = 31
 _LAST_TID = 2**31 - 1
 #: Where v1 registers an eventfd; memory's groups alone have it.
 _CONTROL = "cgroup.event_control"
-#: What register() finds out; see eventfd.c.
+#: What register() finds out, from which bit on; and how many bits a descriptor has there. See eventfd.c.
 ABOVE, EXPECTED, NEWS, SCARCE = 1, 2, 4, 8
-FOUND, _FD = 58, 2**29 - 1
+FOUND, _FD_BITS = 58, 29
+_FD = 2**_FD_BITS - 1
 #: What counters come to in bytes, and more.
 _LONGEST_TEXTS = 4096
 #: What os.fsencode() looks up each time.
@@ -214,7 +215,7 @@ def remove(directory: str) -> bool:
 
 
 def register(prefix: str, file: str, argument: str, expected: bytes = b"", log: int = -1) -> int:
-    """Register an eventfd for a control file in a directory of v1; return what registered() takes apart.
+    """Register an eventfd for a control file in a directory of v1; return what unpacked() takes apart.
 
     `log` is a descriptor, or -1. Raises OSError, whichever of the steps failed.
     """
@@ -227,13 +228,13 @@ def register(prefix: str, file: str, argument: str, expected: bytes = b"", log: 
     return number
 
 
-def registered(number: int) -> tuple[int, int, int]:
+def unpacked(registered: int) -> tuple[int, int, int]:
     """Return an eventfd, a descriptor of the file that it is registered for, and the sum of what was found then.
 
     ABOVE: there may be groups below; EXPECTED: the file holds the expected text; NEWS: the log has something to read;
     SCARCE: the process has half of the descriptors that it may have.
     """
-    return number & _FD, number >> 29 & _FD, number >> FOUND
+    return registered & _FD, registered >> _FD_BITS & _FD, registered >> FOUND
 
 
 def listener(event: int, watched: int) -> Any:

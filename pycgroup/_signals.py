@@ -39,7 +39,7 @@ class Signal:
     _name: str
     #: The descriptor of the watched file, or -1 where it is not kept.
     file: int
-    #: What is known since the watch began, of _native.registered().
+    #: What is known since the watch began, of _native.register().
     found: int = 0
     #: Who counts the signals, where they are counted, once there is a waiter().
     listener: Any = None
@@ -101,7 +101,7 @@ class EventFd(Signal):
 
     def __init__(self, prefix: str, file: str, registered: int) -> None:
         self._prefix, self._name = prefix, file
-        self._descriptor, self.file, self.found = _native.registered(registered)
+        self._descriptor, self.file, self.found = _native.unpacked(registered)
         self.listener = None
         self._waiter: Callable[[int], int] | None = None
         # To keep the file tells at once that the group is gone, but the registration does not need it any more.

@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 # Guards who waits and who closes, for the moment that it takes to say so; waiting itself is done without it.
 _guard = _locks.lock()
 # Whose the subscriptions made now are.
-_process = os.getpid()
+process = os.getpid()
 
 
 def _in_child() -> None:
-    global _process
-    _process = os.getpid()
+    global process
+    process = os.getpid()
 
 
 os.register_at_fork(after_in_child=_in_child)
@@ -150,28 +150,19 @@ class Subscription(Generic[T]):
     wait; in a forked child the subscription is closed, so that it takes nothing from its parent.
     """
 
-    __slots__ = (
-        "__weakref__", "_closed", "_keeper", "_kept", "_known", "_pid", "_removed", "_signal", "_waiting", "_watch"
-    )  # fmt: skip
-    _signal: Signal | None
-    _watch: Watch[T]
+    __slots__ = ("__weakref__", "_closed", "_keeper", "_kept", "_pid", "_removed", "_signal", "_waiting", "_watch")
 
-    def __init__(self, *known: Any) -> None:
-        #: What its signal and its watch are made of, until they are; here these two themselves.
-        self._known = known
+    def __init__(self, signal: Signal, watch: Watch[T]) -> None:
+        # A subclass makes these two when they are first asked for, which is a call.
+        self._signal: Signal | None = signal
+        self._watch = watch
         self._closed = self._removed = False
         #: Who waits: any object that is his alone.
         self._waiting: object = None
         self._keeper: Keeper | None = None
         #: Events that were taken for somebody who was cancelled at that very moment.
         self._kept: tuple[T, ...] = ()
-        self._pid = _process
-
-    def start(self) -> None:
-        """Note what the watched file holds by now. Raises OSError."""
-        watch: Watch[T]
-        signal, watch = self._signal, self._watch = self._known
-        self._known = ()
+        self._pid = process
         watch.signal = signal
         try:
             watch.start("" if signal.found & EXPECTED else signal.text())
@@ -190,7 +181,7 @@ class Subscription(Generic[T]):
     @property
     def closed(self) -> bool:
         """Whether it was closed; true in a forked child, too."""
-        return self._closed or self._pid != _process
+        return self._closed or self._pid != process
 
     def fileno(self) -> int:
         """Return a descriptor that polls readable when wait(0) has something to say, and at times when it has not.
@@ -246,19 +237,20 @@ class Subscription(Generic[T]):
 
         Raises ClosedError, BusyError, GroupRemovedError.
         """
+        watch = self._watch  # first, as it may have to be made
         while self._waiting is not None:
             self._dismiss()
         # Without the guard, which takes as long as two or three calls where the caches are cold: nothing is called
         # between the last look and the note of who waits, so that no other thread comes between.
         signal = self._signal
-        if self._closed or signal is None or self._pid != _process:
+        if self._closed or signal is None or self._pid != process:
             raise self._closed_error()
         if self._removed and not self._kept:
             raise self._removed_error()
         self._waiting = who
-        ahead = self._watch.ahead
+        ahead = watch.ahead
         if ahead is None or ahead.event is None:
-            self._watch.prepare(patient=patient)
+            watch.prepare(patient=patient)
         return signal
 
     def _dismiss(self) -> None:
@@ -374,7 +366,7 @@ class Subscription(Generic[T]):
             if self._closed and (self._signal is None or self._is_awaited()):
                 return
             self._closed = True
-            if self._pid == _process and self._is_awaited() and self._signal is not None:
+            if self._pid == process and self._is_awaited() and self._signal is not None:
                 # The waiter closes the descriptors: they must not become other files' while it uses them.
                 self._signal.wake()
                 return
@@ -382,26 +374,26 @@ class Subscription(Generic[T]):
 
     def dispose(self, *, patient: bool) -> None:
         """Close the descriptors, once nobody uses them any more; `patient` if the kernel may be waited for."""
-        own = self._pid == _process
+        own, watch = self._pid == process, self._watch  # which may have to be made, and not while the guard is held
         if own and self._keeper is not None and not self._keeper.release():
             return
         self._keeper = None
         with _guard:
             signal, self._signal = self._signal, None
-        if (ahead := self._watch.ahead) is not None:
+        if (ahead := watch.ahead) is not None:
             ahead.event = None  # it will not come any more
         if signal is None:
             return
         try:
             if own and patient:
-                self._watch.settle()
+                watch.settle()
         finally:
             try:
                 if own:
-                    self._watch.finish()
+                    watch.finish()
             finally:
                 with _locks.looking:  # nobody reads now, and nobody will
-                    self._watch.is_closed = True
+                    watch.is_closed = True
                 signal.close()
 
     def keep(self, keeper: Keeper) -> None:
@@ -420,7 +412,7 @@ class Subscription(Generic[T]):
         return keeper is None or keeper.give_up()
 
     def _closed_error(self) -> ClosedError:
-        foreign = "" if self._pid == _process else f" here: it belongs to process {self._pid}, subscribe anew"
+        foreign = "" if self._pid == process else f" here: it belongs to process {self._pid}, subscribe anew"
         return ClosedError(f"the subscription to events of {self.group!r} is closed{foreign}", group=self.group)
 
     def _removed_error(self) -> GroupRemovedError:
@@ -481,7 +473,7 @@ class Subscription(Generic[T]):
         if self._closed:
             self.dispose(patient=False)  # for who could not: a loop that was closed at this moment
             return
-        if self._pid == _process:
+        if self._pid == process:
             warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
         self.end(patient=False)
 

@@ -38,7 +38,7 @@ _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 class Hierarchy:
     """One mounted tree of groups."""
 
-    __slots__ = ("_is_whole", "base", "controllers", "counting", "freezes", "path", "root")
+    __slots__ = ("_is_whole", "base", "controllers", "counting", "path", "root")
 
     version: ClassVar[int]
     column: ClassVar[int]
@@ -67,8 +67,6 @@ class Hierarchy:
         self.controllers = controllers
         #: What results.py knows of what is counted here.
         self.counting: Any = None
-        #: Whether a group can be frozen here.
-        self.freezes = self.serves("freezer", CORE) is not None
         #: What relative names are below, '' for the mount point; None until it is known (see hosts.base()).
         self.base: str | None = None
         self._is_whole: bool | None = None
@@ -140,7 +138,7 @@ class Hierarchy:
         raise NotImplementedError
 
     def is_frozen(self, directory: str) -> bool:
-        """Return whether what is put into a group is stopped there, as it or one above is frozen; if it `freezes`."""
+        """Return whether what is put into a group is stopped there, as it is frozen or one above it is."""
         raise NotImplementedError
 
     def member(self, paths: dict[str, str]) -> str | None:
@@ -181,7 +179,7 @@ class V1(Hierarchy):
         return True
 
     def is_frozen(self, directory: str) -> bool:
-        return _text(f"{directory}/freezer.state") in ("FROZEN", "FREEZING")
+        return "freezer" in self.controllers and _text(f"{directory}/freezer.state") in ("FROZEN", "FREEZING")
 
     def _shows_all(self) -> bool:
         return os.path.exists(f"{self.path}/release_agent")  # which no other group has

@@ -120,7 +120,7 @@ class Made:
 
     def remove(self) -> bool:
         """Remove what is empty and nobody else uses; return whether that was all, and not nothing. Raises OSError."""
-        held = self.held if self.shared else self.directories
+        held = self.held
         gone = bool(held)
         for directory in reversed(held):
             # Without a mark of its own the directory carries another's, or none, and then it goes in one call.

@@ -14,7 +14,7 @@ from _functools import partial  # type: ignore[import-not-found]  # `functools` 
 from _weakref import ref
 from errno import ENODEV, ENOENT
 
-from . import _kernfs
+from . import _kernfs, events
 from ._locks import looking
 from ._native import ABOVE, NEWS
 from ._signals import EventFd
@@ -367,16 +367,24 @@ class SignalledOom(OomWatch):
 class FreshSubscription(Subscription[OomEvent]):
     """v1, of a group that was never out of memory, with none below: there may be thousands, of which few ever will.
 
-    So the signal and the watch are made when they are first asked for.
+    So the signal and the watch are made when they are first asked for: to look at either is a call then.
     """
 
-    __slots__ = ()
+    __slots__ = ("_known",)
+
+    def __init__(self, owner: Holder, registered: int, logged: int) -> None:  # all that the superclass does, in one
+        #: What the two are made of, until they are.
+        self._known: tuple[Holder, int, int] | tuple[()] = (owner, registered, logged)
+        self._closed = self._removed = False
+        self._waiting = self._keeper = None
+        self._kept = ()
+        self._pid = events.process
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
             if name not in ("_signal", "_watch"):
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+                raise AttributeError(f"'Subscription' object has no attribute {name!r}")
             if known := self._known:
                 signal, watch = self._made(*known)
                 # Nothing is called from here on. A signal handler or another thread may have been first.

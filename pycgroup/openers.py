@@ -22,7 +22,6 @@ from .watches import ControlWatch, CounterWatch, PopulatedWatch, PressureWatch, 
 if TYPE_CHECKING:
     from typing import Any, Literal, Protocol
 
-    from ._signals import Signal
     from .errors import CgroupError
     from .events import Watch
     from .happenings import (
@@ -79,7 +78,7 @@ def _by_eventfd(
         registered = _native.register(prefix, file, argument)
     except OSError as cause:
         raise _failed(group, cause, file, value, hint) from cause
-    return _started(EventFd(prefix, file, registered), watch)
+    return Subscription(EventFd(prefix, file, registered), watch)
 
 
 def _by_changes(group: Holder, file: str, watch: Watch[T]) -> Subscription[T]:
@@ -87,13 +86,7 @@ def _by_changes(group: Holder, file: str, watch: Watch[T]) -> Subscription[T]:
         signal = Changes(group._place.prefix, file)
     except OSError as cause:
         raise _failed(group, cause, file) from cause
-    return _started(signal, watch)
-
-
-def _started(signal: Signal, watch: Watch[T]) -> Subscription[T]:
-    subscription: Subscription[T] = Subscription(signal, watch)
-    subscription.start()
-    return subscription
+    return Subscription(signal, watch)
 
 
 def _failed(group: Holder, cause: OSError, file: str, value: object = None, hint: str = "") -> CgroupError:
@@ -114,7 +107,7 @@ def oom_by_eventfd(group: Holder) -> Subscription[OomEvent]:
         raise _failed(group, cause, CONTROL) from cause
     if registered >> FOUND == EXPECTED and not (log is not None and log.is_behind):
         return FreshSubscription(group, registered, 0 if log is None else log.last)
-    return _started(EventFd(prefix, CONTROL, registered), SignalledOom(group))
+    return Subscription(EventFd(prefix, CONTROL, registered), SignalledOom(group))
 
 
 def oom_by_counters(group: Holder) -> Subscription[OomEvent]:
@@ -241,7 +234,7 @@ def stalls(file: str, nearest: str) -> StallEvents:
             signal = Stall(f"{directory}/", file, trigger)
         except OSError as cause:
             raise _failed(group, cause, file, trigger, _STALL_HINT) from cause
-        return _started(signal, watch)
+        return Subscription(signal, watch)
 
     return stall_events
 

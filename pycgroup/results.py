@@ -57,18 +57,15 @@ class Counts:
         self._below = 0 if alone else sum(kills_below(counters.memory).values())
 
     def _value(self, declared: Declaration[T, Any]) -> T | None:
-        texts = iter(self._texts)
-        for _, counting in self._places:
-            next(texts)  # the number of links
-            for each, codec in counting.codecs.items():
-                text = next(texts).decode("utf-8", "surrogateescape")
-                # Empty where the kernel does not count it, or the group was removed meanwhile.
-                if each is declared and text:
-                    try:
-                        return codec.decode(text)  # type: ignore[no-any-return]
-                    except (ValueError, LookupError):
-                        return None
-        return None
+        keys = [key for directory, counting in self._places for key in (directory, *counting.codecs)]
+        text = dict(zip(keys, self._texts, strict=True)).get(declared, b"").decode("utf-8", "surrogateescape")
+        if not text:
+            return None  # the kernel does not count it, or the group was removed meanwhile
+        try:
+            value: T = next(each.codecs[declared] for _, each in self._places if declared in each.codecs).decode(text)
+        except (ValueError, LookupError):
+            return None
+        return value
 
     @property
     def oom_kills(self) -> int | None:
@@ -106,10 +103,10 @@ class Counts:
 class Counting:
     """What is counted in a hierarchy, and in which files: of a controller in the first that serves it.
 
-    `alone`: v1's memory controller is there, which does not count what is counted below.
+    `leaves_out_below`: v1's memory controller is there, which does not count what is counted below.
     """
 
-    __slots__ = ("alone", "codecs", "files")
+    __slots__ = ("codecs", "files", "leaves_out_below")
 
     def __init__(self, tree: Hierarchy) -> None:
         #: What makes sense of each text.
@@ -122,7 +119,7 @@ class Counting:
                 if file := declared.columns[tree.column]:
                     self.codecs[declared] = file.codec
                     self.files.append(file.name)
-        self.alone = _MEMORY.oom_control in self.codecs and not tree.column
+        self.leaves_out_below = _MEMORY.oom_control in self.codecs and not tree.column
 
 
 class Counters:
@@ -142,7 +139,7 @@ class Counters:
             counting = tree.counting
             if counting is None:
                 counting = tree.counting = Counting(tree)
-            if counting.alone:
+            if counting.leaves_out_below:
                 self.memory, self.memory_at = directory, len(names)
             if counting.files:
                 self.places.append((directory, counting))

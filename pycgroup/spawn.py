@@ -56,7 +56,7 @@ class Entrance:
             self.files.append(f"{directory}/{tree.own_task_file}")
             if tree.starts_inside:
                 self.into = directory
-            if not (tree.inner_processes or tree.takes_processes(directory)):
+            if not tree.takes_processes(directory):
                 raise self.refusal(errno.EBUSY, -1)  # the last so far
 
     @property

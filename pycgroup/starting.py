@@ -56,7 +56,7 @@ class Starting(Combined):
         entrance = spawn.Entrance(self.whole())
         self.is_fresh = False
         for tree, directory in self._places.items():
-            if tree.freezes and tree.is_frozen(directory):
+            if tree.is_frozen(directory):
                 message = f"{self._label()}: nothing can start in {directory}, which is frozen: thaw() it first"
                 raise GroupBusyError(message, group=self._path, errno=errno.EBUSY)
         self._ending.begin(entrance)

@@ -50,7 +50,7 @@ class KernelLog:
         os.lseek(self.descriptor, 0, os.SEEK_END)
         self._unread: tuple[bytes, ...] = ()
         #: Whether something may have been read that is not noted yet.
-        self.is_behind = False
+        self.is_behind = self._is_catching_up = False
         #: How often lines were taken.
         self._taken = 0
         #: The line that announces the next victim, and the group all of whose processes are being killed.
@@ -128,10 +128,14 @@ class KernelLog:
     def _catch_up(self) -> None:
         # A signal handler may raise wherever something is called, or catch up itself: what it leaves is done again, and
         # what it has done is not.
+        outer, self._is_catching_up = self._is_catching_up, True
         self.is_behind = True
-        while self._unread or self._has_read_on():
-            self._note_next()
-        self.is_behind = False
+        try:
+            while self._unread or self._has_read_on():
+                self._note_next()
+            self.is_behind = outer
+        finally:
+            self._is_catching_up = outer
 
     def _has_read_on(self) -> bool:
         """Take what C has kept, if nobody else has; return whether there is something."""

@@ -5,12 +5,9 @@
    call. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -58,20 +55,12 @@ static int has_news(int log)
     return poll(&polled, 1, 0) != 0;
 }
 
-/* With thousands of groups descriptors are scarce: half of those that the process may have are for other things. How
-   many these are is asked for anew as often as there have come some more. */
+/* With thousands of groups descriptors are scarce: half of those that the process may have are for other things. */
 static int is_scarce(int file)
 {
-    static atomic_int asked, half;
     struct rlimit limit;
 
-    if (file <= MANY)
-        return 0;
-    if (abs(file - asked) >= MANY / 4 && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        half = limit.rlim_cur / 2 < INT_MAX ? (int)(limit.rlim_cur / 2) : INT_MAX;
-        asked = file;
-    }
-    return file > half;
+    return file > MANY && getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)file > limit.rlim_cur / 2;
 }
 
 /* Three strings: a directory, the file that is to be watched there, and an argument. Return the eventfd in bits 0 to 28,

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 
@@ -346,12 +346,17 @@ def test_the_parts_of_a_subscription_to_a_fresh_group_are_made_later_but_where_t
     monkeypatch.setattr(victims, "shared", reader)
     reader.last = 7
     with memory.oom_events() as later:
-        assert later._known
-        assert cast("SignalledOom", later._watch)._logged == reader.last
+        assert isinstance(later, oom.FreshSubscription)
+        watch = cast("SignalledOom", later._watch)
+        assert watch._logged == watch._above == reader.last
     reader.is_behind = True  # so it is while another thread notes
     with memory.oom_events() as events:
-        assert not events._known
+        assert not isinstance(events, oom.FreshSubscription)
         assert not reader.is_behind
+    os.write(writer, b"6,1,2,-;Killed process 7 (hog) total-vm:1kB, anon-rss:1kB\n")
+    with memory.oom_events() as events:
+        assert not isinstance(events, oom.FreshSubscription)
+        assert cast("SignalledOom", events._watch)._logged == 8
     reader.close()
     os.close(writer)
 
@@ -398,6 +403,40 @@ def test_the_parts_of_a_subscription_are_made_once(memory: MEMORY, hog: Hogs) ->
 
 
 @v1
+def test_two_who_make_the_parts_do_not_both_wait(memory: MEMORY, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    made = oom.FreshSubscription._made
+
+    def slowly(*known: Any) -> Any:
+        monkeypatch.undo()
+        entered.set()
+        go_on.wait(PATIENCE)
+        return made(*known)
+
+    with fresh(memory) as events, ThreadPoolExecutor(2) as threads:
+        monkeypatch.setattr(oom.FreshSubscription, "_made", staticmethod(slowly))
+        late = threads.submit(events.wait, PATIENCE)
+        assert entered.wait(PATIENCE)
+        first = threads.submit(events.wait, PATIENCE)
+        until_waiting(events)
+        go_on.set()
+        with pytest.raises(BusyError):
+            late.result(PATIENCE)
+        events.close()
+        with pytest.raises(ClosedError):
+            first.result(PATIENCE)
+
+
+@v1
+def test_the_parts_are_not_made_while_others_cannot_close(memory: MEMORY) -> None:
+    seen = []
+    events = fresh(memory)
+    with interrupted("_made", lambda: seen.append(_locks.is_held())):
+        events.close()
+    assert seen == [False]
+
+
+@v1
 def test_a_subscription_whose_parts_were_never_made_is_closed_and_collected(memory: MEMORY) -> None:
     before = os.listdir("/proc/self/fd")
     events = fresh(memory)
@@ -405,7 +444,7 @@ def test_a_subscription_whose_parts_were_never_made_is_closed_and_collected(memo
     assert events.closed
     with pytest.raises(ClosedError):
         events.wait(0)
-    with pytest.raises(AttributeError, match="'FreshSubscription' object has no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="'Subscription' object has no attribute 'nothing'"):
         getattr(events, "nothing")  # noqa: B009  # mypy knows that there is none
     with pytest.warns(ResourceWarning, match=memory.group_name):
         fresh(memory)

@@ -330,11 +330,13 @@ def test_a_signal_handler_that_reads_meanwhile(log: tuple[KernelLog, Write], fun
     def handler() -> None:
         write(kill("/g", 9))
         reader.position()
+        assert reader.is_behind is (function != "_catch_up"), "who was interrupted goes on"
 
     for pid in (7, 8):
         write(kill("/g", pid))
     with interrupted(function, handler):
         assert reader.position() == 3
+    assert not reader.is_behind
     assert [each.pid for each in reader.since("/g", 0, 3, None)[1]] == [7, 8, 9]
 
 
