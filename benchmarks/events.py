@@ -182,7 +182,7 @@ def run(group: Path, scratch: Path, rounds: int, rest: float) -> None:
 
 def registrations(bench: Bench, rounds: int) -> None:
     """Print what a registration takes."""
-    figures = [bench.registration() for _ in range(max(3, rounds // 5))]
+    figures = [bench.registration() for _ in range(rounds)]
     print(f"registration  ({COUNT} subscriptions)")
     for at, which in enumerate(("that only registers", "that could tell kills and the removal, too")):
         cost, ratio = median(each[at] for each in figures), median(each[2] / each[at] for each in figures)

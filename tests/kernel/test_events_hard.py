@@ -9,6 +9,7 @@ import errno
 import os
 import pickle
 import queue
+import resource
 import select
 import signal
 import sys
@@ -61,6 +62,7 @@ from tests.support.kmsg import logged_meanwhile, written_log
 from tests.support.unified import UNIFIED
 
 if TYPE_CHECKING:
+    from pycgroup._signals import EventFd
     from pycgroup.controllers import MEMORY
     from pycgroup.events import Subscription
     from pycgroup.happenings import OomEvent, ThresholdEvent
@@ -1123,6 +1125,20 @@ def test_a_watch_of_any_file_goes_on_without_descriptors(memory: MEMORY) -> None
         events.close()
     """
     assert processes.script(textwrap.dedent(code), memory._path) == "1 None\n"
+
+
+@v1
+def test_a_limit_of_descriptors_that_is_lowered_is_noticed(memory: MEMORY) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as held:
+        for _ in range(300):
+            held.callback(os.close, os.open("/dev/null", os.O_RDONLY))
+        first = held.enter_context(fresh(memory))
+        assert cast("EventFd", first._signal).file >= 0
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (500, hard))
+        last = [held.enter_context(fresh(memory)) for _ in range(20)][-1]
+        assert cast("EventFd", last._signal).file == -1
 
 
 @v1
