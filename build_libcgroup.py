@@ -90,7 +90,11 @@ int pycgroup_remove(const char *directory);
 int pycgroup_finish(struct pycgroup_child *child, const char *names, int count, char *texts, int size);
 int pycgroup_let_go(struct pycgroup_child *child);
 
-long long pycgroup_register(const char *directory, const char *expected, int log);
+struct pycgroup_top { int descriptor; unsigned long long device, inode; char path[]; };
+int pycgroup_open_top(struct pycgroup_top *top);
+void pycgroup_close_top(struct pycgroup_top *top);
+long long pycgroup_register(struct pycgroup_top *top, const char *path, const char *file, const char *argument);
+long long pycgroup_register_oom(struct pycgroup_top *top, const char *path, int log);
 struct pycgroup_listener { int event, watched; long long signals; double time; long long told; };
 long long pycgroup_wait(struct pycgroup_listener *listener, long long nanoseconds);
 long long pycgroup_take(long long listener);

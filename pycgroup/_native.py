@@ -28,14 +28,14 @@ _LONGEST_CONTROLLER = 31
 _LAST_TID = 2**31 - 1
 #: Where v1 registers an eventfd; memory's groups alone have it.
 _CONTROL = "cgroup.event_control"
-#: What register() finds out, from which bit on; and how many bits a descriptor has there. See eventfd.c.
-ABOVE, EXPECTED, NEWS, SCARCE = 1, 2, 4, 8
+#: What is found out with a registration, from which bit on; and how many bits a descriptor has there. See eventfd.c.
+ABOVE, SCARCE, FRESH, NEWS = 1, 2, 4, 8
 FOUND, _FD_BITS = 58, 29
 _FD = 2**_FD_BITS - 1
 #: What counters come to in bytes, and more.
 _LONGEST_TEXTS = 4096
 #: What os.fsencode() looks up each time.
-_ENCODING = sys.getfilesystemencoding()
+ENCODING, SURROGATES = sys.getfilesystemencoding(), "surrogateescape"
 
 
 def _is_zero(answer: int) -> bool:
@@ -58,6 +58,9 @@ _module: Any = None
 #: Kills the child that was started with a report, as nobody is going to wait for it; returns whether it is still to be
 #: waited for. It is C itself, once that is loaded: no signal handler comes before what it does.
 let_go: Any = None
+#: register() for running out of memory, of a top, a group's path in bytes, and a descriptor of the log or -1. It is C
+#: itself, too, as there may be thousands; an answer below 0 is for not_registered().
+register_oom: Any = None
 _initialised = False
 _mounts: dict[str, str] = {}
 
@@ -126,7 +129,7 @@ def new_child(*fields: int) -> Any:
 def strings(texts: Sequence[Any]) -> tuple[bytes, int]:
     """Return what C takes for several strings (bytes, paths), and their number. Raises ValueError for a NUL in one."""
     try:
-        joined = "\0".join((*texts, "")).encode(_ENCODING, "surrogateescape")
+        joined = "\0".join((*texts, "")).encode(ENCODING, SURROGATES)
     except TypeError:
         joined = b""
     joined = joined or b"\0".join((*map(os.fsencode, texts), b""))
@@ -176,7 +179,7 @@ def make(directory: str, settings: tuple[bytes, int]) -> bool:
         loaded = _module or _load()
     except UnavailableError:
         return False
-    return bool(loaded.lib.pycgroup_make(directory.encode(_ENCODING, "surrogateescape"), *settings))
+    return bool(loaded.lib.pycgroup_make(directory.encode(ENCODING, SURROGATES), *settings))
 
 
 def read(names: tuple[bytes, int]) -> list[bytes]:
@@ -187,8 +190,8 @@ def read(names: tuple[bytes, int]) -> list[bytes]:
     try:
         loaded = _module or _load()
     except UnavailableError:
-        found = _kernfs.texts(names[0].decode(_ENCODING, "surrogateescape").split("\0")[:-1])
-        return [text.encode("utf-8", "surrogateescape") for text in found]
+        found = _kernfs.texts(names[0].decode(ENCODING, SURROGATES).split("\0")[:-1])
+        return [text.encode("utf-8", SURROGATES) for text in found]
     texts = loaded.ffi.new("char[]", _LONGEST_TEXTS)
     length = loaded.lib.pycgroup_read(*names, texts, _LONGEST_TEXTS)
     return loaded.ffi.unpack(texts, length).split(b"\0")[:-1]  # type: ignore[no-any-return]
@@ -211,28 +214,47 @@ def remove(directory: str) -> bool:
         loaded = _module or _load()
     except UnavailableError:
         return False
-    return bool(loaded.lib.pycgroup_remove(directory.encode(_ENCODING, "surrogateescape")))
+    return bool(loaded.lib.pycgroup_remove(directory.encode(ENCODING, SURROGATES)))
 
 
-def register(prefix: str, file: str, argument: str, expected: bytes = b"", log: int = -1) -> int:
-    """Register an eventfd for a control file in a directory of v1; return what unpacked() takes apart.
+def top(path: str) -> Any:
+    """Open the directory that a hierarchy is mounted on, for register(): it is open while what is returned is held.
 
-    `log` is a descriptor, or -1. Raises OSError, whichever of the steps failed.
+    Raises OSError, UnavailableError.
     """
-    number: int = (_module or _load()).lib.pycgroup_register(
-        f"{prefix}\0{file}\0{argument}".encode(_ENCODING, "surrogateescape"), expected, log
-    )
+    loaded = _load()
+    opened = loaded.ffi.new("struct pycgroup_top *", (-1, 0, 0, os.fsencode(path)))
+    opened = loaded.ffi.gc(opened, loaded.lib.pycgroup_close_top)
+    number = loaded.lib.pycgroup_open_top(opened)
     if number < 0:
-        of = file if not os.path.exists(prefix + file) else _CONTROL
-        raise OSError(-number, os.strerror(-number), prefix + of)
-    return number
+        raise OSError(-number, os.strerror(-number), path)
+    return opened
+
+
+def register(top: Any, group: str, file: str, argument: str) -> int:
+    """Register an eventfd for a control file of a group of v1; return what unpacked() takes apart.
+
+    `group` is its path below the top. Raises OSError, whichever of the steps failed.
+    """
+    texts = (text.encode(ENCODING, SURROGATES) for text in (group, file, argument))
+    registered: int = _module.lib.pycgroup_register(top, *texts)
+    if registered < 0:
+        raise not_registered(registered, top, group, file)
+    return registered
+
+
+def not_registered(answer: int, top: Any, group: str, file: str) -> OSError:
+    """Return the error that an answer below 0 stands for."""
+    path = f"{os.fsdecode(_module.ffi.string(top.path))}{group}/"
+    of = file if not os.path.exists(path + file) else _CONTROL
+    return OSError(-answer, os.strerror(-answer), path + of)
 
 
 def unpacked(registered: int) -> tuple[int, int, int]:
     """Return an eventfd, a descriptor of the file that it is registered for, and the sum of what was found then.
 
-    ABOVE: there may be groups below; EXPECTED: the file holds the expected text; NEWS: the log has something to read;
-    SCARCE: the process has half of the descriptors that it may have.
+    ABOVE: there are groups below; SCARCE: the process has half of the descriptors that it may have; of register_oom,
+    FRESH: the group was never out of memory; NEWS: the log has something to read.
     """
     return registered & _FD, registered >> _FD_BITS & _FD, registered >> FOUND
 
@@ -384,12 +406,12 @@ def _find_mount_point(controller: str) -> str:
 
 
 def _load() -> Any:
-    global _module, let_go
+    global _module, let_go, register_oom
     if _module is None:
         try:
             import pycgroup._libcgroup as compiled
 
-            let_go = compiled.lib.pycgroup_let_go
+            let_go, register_oom = compiled.lib.pycgroup_let_go, compiled.lib.pycgroup_register_oom
             _module = compiled
         except ModuleNotFoundError as error:
             raise UnavailableError(_codes.NOT_BUILT.format(error=error)) from error

@@ -97,10 +97,12 @@ class Signal:
 class EventFd(Signal):
     """v1: an eventfd registered in cgroup.event_control. The kernel adds one for each event, and one on removal."""
 
-    __slots__ = ("_descriptor", "_inode", "_waiter", "found", "listener")
+    __slots__ = ("_descriptor", "_inode", "_top", "_waiter", "found", "listener")
 
-    def __init__(self, prefix: str, file: str, registered: int) -> None:
+    def __init__(self, prefix: str, file: str, registered: int, top: Any) -> None:
         self._prefix, self._name = prefix, file
+        #: Held for those that are registered next.
+        self._top = top
         self._descriptor, self.file, self.found = _native.unpacked(registered)
         self.listener = None
         self._waiter: Callable[[int], int] | None = None
@@ -171,6 +173,7 @@ class EventFd(Signal):
         return super()._number() if self.file >= 0 else self._inode
 
     def close(self) -> None:
+        self._top = None
         os.close(self._descriptor)
         if self.file >= 0:
             super().close()

@@ -9,7 +9,7 @@ import time
 import warnings
 
 from . import _locks, _waiting
-from ._native import EXPECTED
+from ._native import FRESH
 from ._types import TYPE_CHECKING, Generic, T
 from .errors import BusyError, CgroupError, ClosedError, GroupRemovedError
 
@@ -153,7 +153,7 @@ class Subscription(Generic[T]):
     __slots__ = ("__weakref__", "_closed", "_keeper", "_kept", "_pid", "_removed", "_signal", "_waiting", "_watch")
 
     def __init__(self, signal: Signal, watch: Watch[T]) -> None:
-        # A subclass makes these two when they are first asked for, which is a call.
+        # A subclass makes all of this when something of it is first asked for, which is a call.
         self._signal: Signal | None = signal
         self._watch = watch
         self._closed = self._removed = False
@@ -165,7 +165,7 @@ class Subscription(Generic[T]):
         self._pid = process
         watch.signal = signal
         try:
-            watch.start("" if signal.found & EXPECTED else signal.text())
+            watch.start("" if signal.found & FRESH else signal.text())
         except BaseException as error:
             if not _is_gone(error):
                 self.close()
@@ -237,7 +237,7 @@ class Subscription(Generic[T]):
 
         Raises ClosedError, BusyError, GroupRemovedError.
         """
-        watch = self._watch  # first, as it may have to be made
+        watch = self._watch  # first, as all of this may have to be made, which is a call
         while self._waiting is not None:
             self._dismiss()
         # Without the guard, which takes as long as two or three calls where the caches are cold: nothing is called
@@ -362,11 +362,12 @@ class Subscription(Generic[T]):
 
     def end(self, *, patient: bool) -> None:
         """Close it; `patient` if the kernel may be waited for."""
+        own = self._pid == process  # first, as all of this may have to be made, and not while the guard is held
         with _guard:
             if self._closed and (self._signal is None or self._is_awaited()):
                 return
             self._closed = True
-            if self._pid == process and self._is_awaited() and self._signal is not None:
+            if own and self._is_awaited() and self._signal is not None:
                 # The waiter closes the descriptors: they must not become other files' while it uses them.
                 self._signal.wake()
                 return
@@ -374,7 +375,7 @@ class Subscription(Generic[T]):
 
     def dispose(self, *, patient: bool) -> None:
         """Close the descriptors, once nobody uses them any more; `patient` if the kernel may be waited for."""
-        own, watch = self._pid == process, self._watch  # which may have to be made, and not while the guard is held
+        own, watch = self._pid == process, self._watch
         if own and self._keeper is not None and not self._keeper.release():
             return
         self._keeper = None

@@ -15,6 +15,7 @@ from ._types import TYPE_CHECKING
 from .errors import InvalidNameError, UnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, ClassVar
 
 #: The v2 column of a class whose files every v2 group has, whatever controllers are enabled.
@@ -38,7 +39,7 @@ _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 class Hierarchy:
     """One mounted tree of groups."""
 
-    __slots__ = ("_is_whole", "base", "controllers", "counting", "path", "root")
+    __slots__ = ("_is_whole", "base", "controllers", "counting", "path", "root", "top")
 
     version: ClassVar[int]
     column: ClassVar[int]
@@ -67,6 +68,8 @@ class Hierarchy:
         self.controllers = controllers
         #: What results.py knows of what is counted here.
         self.counting: Any = None
+        #: Returns what holds its directory open, while something does (see openers.py).
+        self.top: Callable[[], Any] = _nothing
         #: What relative names are below, '' for the mount point; None until it is known (see hosts.base()).
         self.base: str | None = None
         self._is_whole: bool | None = None
@@ -255,6 +258,10 @@ class V2(Hierarchy):
         if controller in _IMPLICIT:
             return os.path.isdir(directory)
         return controller in _words(f"{directory}/cgroup.controllers")
+
+
+def _nothing() -> None:
+    """Return None, as a reference does to what is no more."""
 
 
 def _keep_domain(parent: str, controller: str) -> None:

@@ -14,7 +14,7 @@ from _functools import partial  # type: ignore[import-not-found]  # `functools` 
 from _weakref import ref
 from errno import ENODEV, ENOENT
 
-from . import _kernfs, events
+from . import _kernfs
 from ._locks import looking
 from ._native import ABOVE, NEWS
 from ._signals import EventFd
@@ -41,9 +41,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.00005, 0.005
 _LONGEST_PAUSE_MS, _MILLION, _LONG = 5, 1_000_000, 20_000_000
 #: What an event reports beside the counters: its attribute and the setting of MEMORY.
 _FIGURES = {"usage": "usage_in_bytes", "limit": "limit_in_bytes", "failcnt": "failcnt", "peak": "max_usage_in_bytes"}
-#: What is watched on v1; and what it says of a group that was never out of memory, as most were when they are.
+#: What is watched on v1.
 CONTROL = "memory.oom_control"
-FRESH = b"oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
 _MOST_UNNAMED = 16
 # One for all subscriptions, of which there may be thousands.
 _NO_GROUPS: Mapping[int, int] = {}
@@ -367,35 +366,36 @@ class SignalledOom(OomWatch):
 class FreshSubscription(Subscription[OomEvent]):
     """v1, of a group that was never out of memory, with none below: there may be thousands, of which few ever will.
 
-    So the signal and the watch are made when they are first asked for: to look at either is a call then.
+    So all of it is made when something of it is first asked for: to look at any attribute is a call then.
     """
 
     __slots__ = ("_known",)
+    #: What it is made of, until it is.
+    _known: tuple[Any, ...]
 
-    def __init__(self, owner: Holder, registered: int, logged: int) -> None:  # all that the superclass does, in one
-        #: What the two are made of, until they are.
-        self._known: tuple[Holder, int, int] | tuple[()] = (owner, registered, logged)
-        self._closed = self._removed = False
-        self._waiting = self._keeper = None
-        self._kept = ()
-        self._pid = events.process
+    def __init__(self, *known: Any) -> None:  # an owner, a registration, a top, how far the log was read, a process
+        self._known = known
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            if name not in ("_signal", "_watch"):
+            if name not in Subscription.__slots__:
                 raise AttributeError(f"'Subscription' object has no attribute {name!r}")
             if known := self._known:
                 signal, watch = self._made(*known)
+                pid, nothing = known[-1], ()
                 # Nothing is called from here on. A signal handler or another thread may have been first.
                 if self._known:
-                    self._signal, self._watch, self._known = signal, watch, ()
-            return self._signal if name == "_signal" else self._watch
+                    self._signal, self._watch, self._pid = signal, watch, pid
+                    self._closed = self._removed = False
+                    self._waiting = self._keeper = None
+                    self._kept = self._known = nothing
+            return getattr(self, name)
 
     @staticmethod
-    def _made(owner: Holder, registered: int, logged: int) -> tuple[Signal, SignalledOom]:
+    def _made(owner: Holder, registered: int, top: Any, logged: int, _process: int) -> tuple[Signal, SignalledOom]:
         watch = SignalledOom(owner, logged)
-        watch.signal = EventFd(owner._place.prefix, CONTROL, registered)
+        watch.signal = EventFd(owner._place.prefix, CONTROL, registered, top)
         return watch.signal, watch
 
 

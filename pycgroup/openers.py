@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import errno
 import os
+from _weakref import ref  # what `weakref` re-exports
 
-from . import _kernfs, _native, names, victims
-from ._native import EXPECTED, FOUND
+from . import _kernfs, _native, events, names, victims
+from ._native import ENCODING, FOUND, FRESH, SURROGATES
 from ._removals import INOTIFY
 from ._signals import Changes, EventFd, Stall
 from ._types import TYPE_CHECKING, T
@@ -16,7 +17,7 @@ from .errors import InvalidValueError, UnavailableError, UnsupportedSettingError
 from .events import Subscription
 from .hierarchy import CORE
 from .hosts import base, here
-from .oom import CONTROL, FRESH, CountedOom, FreshSubscription, SignalledOom
+from .oom import CONTROL, CountedOom, FreshSubscription, SignalledOom
 from .watches import ControlWatch, CounterWatch, PopulatedWatch, PressureWatch, StallWatch, ThresholdWatch
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         StallEvent,
         ThresholdEvent,
     )
+    from .hierarchy import Hierarchy
     from .settings import Holder
 
     class StallEvents(Protocol):
@@ -73,12 +75,20 @@ _STALL_HINT = "the window is 500 ms to 10 s, without CAP_SYS_RESOURCE (root may 
 def _by_eventfd(
     group: Holder, file: str, argument: str, watch: Watch[T], value: object = None, *, hint: str = ""
 ) -> Subscription[T]:
-    prefix = group._place.prefix
+    place = group._place
     try:
-        registered = _native.register(prefix, file, argument)
+        top = place.hierarchy.top() or _opened(place.hierarchy)
+        registered = _native.register(top, place.name, file, argument)
     except OSError as cause:
         raise _failed(group, cause, file, value, hint) from cause
-    return Subscription(EventFd(prefix, file, registered), watch)
+    return Subscription(EventFd(place.prefix, file, registered, top), watch)
+
+
+def _opened(tree: Hierarchy) -> Any:
+    """Open the top of a hierarchy for this subscription and, as long as one is open, for the next."""
+    top = _native.top(tree.path)
+    tree.top = ref(top)
+    return top
 
 
 def _by_changes(group: Holder, file: str, watch: Watch[T]) -> Subscription[T]:
@@ -100,14 +110,19 @@ def _failed(group: Holder, cause: OSError, file: str, value: object = None, hint
 def oom_by_eventfd(group: Holder) -> Subscription[OomEvent]:
     """Subscribe to the group's running out of memory: `memory.oom_control`. Raises GroupNotFoundError."""
     # Thousands may be made at once, and each function on the way takes as long as ten attributes.
-    prefix, log = (group._located or group._locate()).prefix, victims.shared or victims.kernel_log()
+    place, log = group._located or group._locate(), victims.shared or victims.kernel_log()
+    tree = place.hierarchy
     try:
-        registered = _native.register(prefix, CONTROL, "", FRESH, -1 if log is None else log.descriptor)
+        top = tree.top() or _opened(tree)
+        name, news = place.name.encode(ENCODING, SURROGATES), -1 if log is None else log.descriptor
+        registered = _native.register_oom(top, name, news)
+        if registered < 0:
+            raise _native.not_registered(registered, top, place.name, CONTROL)
     except OSError as cause:
         raise _failed(group, cause, CONTROL) from cause
-    if registered >> FOUND == EXPECTED and not (log is not None and log.is_behind):
-        return FreshSubscription(group, registered, 0 if log is None else log.last)
-    return Subscription(EventFd(prefix, CONTROL, registered), SignalledOom(group))
+    if registered >> FOUND == FRESH and not (log is not None and log.is_behind):
+        return FreshSubscription(group, registered, top, 0 if log is None else log.last, events.process)
+    return Subscription(EventFd(place.prefix, CONTROL, registered, top), SignalledOom(group))
 
 
 def oom_by_counters(group: Holder) -> Subscription[OomEvent]:

@@ -17,7 +17,9 @@
 
 /* How long the kernel may take to signal a removal: it waits for all CPUs to take notice first, 16 ms as a rule, and
    wakes nobody who sleeps before that. */
-enum { LONGEST_LINE = 4096, LONGEST_TEXT = 256, MANY = 256, BILLION = 1000000000, REMOVAL = BILLION / 4 };
+enum { LONGEST_LINE = 4096, MANY = 256, STEP = 16, BILLION = 1000000000, REMOVAL = BILLION / 4 };
+/* Where what pycgroup_register returns has a descriptor, and answers; and the last descriptor that fits. */
+enum { DESCRIPTOR = 29, ANSWERS = 2 * DESCRIPTOR, LAST = (1 << DESCRIPTOR) - 1 };
 
 static int announce(int control, int event, int watched, const char *argument)
 {
@@ -31,21 +33,13 @@ static int announce(int control, int event, int watched, const char *argument)
     return (int)write(control, line, (size_t)length);
 }
 
-/* A directory has a link from the one above it, one from itself, and one from each that is in it. */
-static int is_above_others(int group)
+/* Whether memory.oom_control is of a group that was never out of memory, as most were when they are subscribed to. */
+static int is_fresh(int control)
 {
-    struct stat about;
+    static const char fresh[] = "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n";
+    char text[sizeof fresh];
 
-    return fstat(group, &about) != 0 || about.st_nlink > 2;
-}
-
-/* Not where no text is expected, so that the file is not read then. */
-static int holds(int file, const char *expected)
-{
-    char text[LONGEST_TEXT];
-    size_t length = strlen(expected);
-
-    return length && pread(file, text, sizeof text, 0) == (ssize_t)length && !memcmp(text, expected, length);
+    return pread(control, text, sizeof text, 0) == sizeof fresh - 1 && !memcmp(text, fresh, sizeof fresh - 1);
 }
 
 static int has_news(int log)
@@ -55,46 +49,127 @@ static int has_news(int log)
     return poll(&polled, 1, 0) != 0;
 }
 
-/* With thousands of groups descriptors are scarce: half of those that the process may have are for other things. */
+/* With thousands of groups descriptors are scarce: half of those that the process may have are for other things. While
+   their numbers rise the limit, which may be lowered, is asked for once in every eight times. */
 static int is_scarce(int file)
 {
+    static int last, known;
     struct rlimit limit;
+    int is_known = file > last && file <= known;
 
-    return file > MANY && getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)file > limit.rlim_cur / 2;
+    last = file;
+    if (file <= MANY || is_known || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 0;
+    known = limit.rlim_cur / 2 < (rlim_t)file + STEP ? (int)(limit.rlim_cur / 2) : file + STEP;
+    return file > known;
 }
 
-/* Three strings: a directory, the file that is to be watched there, and an argument. Return the eventfd in bits 0 to 28,
-   the descriptor of the watched file in bits 29 to 57, and answers: whether there may be groups below; once it is
-   registered, whether the file holds the expected text, and whether the log has something to read; and whether
-   descriptors are scarce. Or a negative errno. Three descriptors at a time are enough. */
-static long long pycgroup_register(const char *directory, const char *expected, int log)
+/* The directory that a hierarchy is mounted on, held open: the way down to it is a third of what it takes to open a file
+   of a group. It is where `path` says, which the caller writes. */
+struct pycgroup_top {
+    int descriptor;
+    unsigned long long device, inode;
+    char path[];
+};
+
+static int is_open(const struct pycgroup_top *top)
 {
-    const char *file = directory + strlen(directory) + 1, *argument = file + strlen(file) + 1;
-    int group = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC), watched, control = -1, event = -1, number = 0;
+    struct stat about;
+
+    return fstat(top->descriptor, &about) == 0 && about.st_dev == top->device && about.st_ino == top->inode;
+}
+
+/* Return 0 or a negative errno. */
+static int pycgroup_open_top(struct pycgroup_top *top)
+{
+    struct stat about;
+
+    top->descriptor = open(top->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (top->descriptor < 0 || fstat(top->descriptor, &about) != 0)
+        return -errno;
+    top->device = about.st_dev;
+    top->inode = about.st_ino;
+    return 0;
+}
+
+/* Not where somebody has closed it, as those do who become daemons: the number may be another's by now. */
+static void pycgroup_close_top(struct pycgroup_top *top)
+{
+    if (is_open(top))
+        close(top->descriptor);
+}
+
+static int open_below(const struct pycgroup_top *top, const char *group, const char *file, int flags)
+{
+    char path[LONGEST_LINE];
+
+    if (snprintf(path, sizeof path, "%s/%s", group, file) >= (int)sizeof path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    return openat(top->descriptor, path, flags | O_CLOEXEC);
+}
+
+/* Of a file that is open: a poll tells, too, but only of those that have been read. */
+static int is_gone(int file)
+{
+    char text;
+
+    return pread(file, &text, 1, 0) < 0 && errno == ENODEV;
+}
+
+/* Register once; see below. ESTALE stands for a group that was another one before this was done. */
+static long long attempt(const struct pycgroup_top *top, const char *group, const char *file, const char *argument)
+{
+    int watched = open_below(top, group, file, O_RDONLY), control = -1, event = -1, number = 0;
+    struct stat about;
     long long answers;
 
-    if (group < 0)
-        return -errno;
-    answers = is_above_others(group);
-    watched = openat(group, file, O_RDONLY | O_CLOEXEC);
-    /* Write-only, which is all that the owner of a delegated group may. */
-    if (watched < 0 || (control = openat(group, "cgroup.event_control", O_WRONLY | O_CLOEXEC)) < 0)
-        number = errno;
-    close(group);
-    if (!number && ((event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0 ||
-                    announce(control, event, watched, argument) < 0))
+    /* The kernel refuses a file that is not of the control's group: what lies between the two is of that group, too.
+       Write-only, which is all that the owner of a delegated group may. */
+    if (watched < 0 || fstatat(top->descriptor, group, &about, 0) != 0 ||
+        (control = open_below(top, group, "cgroup.event_control", O_WRONLY)) < 0 ||
+        (event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0 || announce(control, event, watched, argument) < 0)
         number = errno;
     if (control >= 0)
         close(control);
     if (!number) {
-        answers |= holds(watched, expected) << 1 | has_news(log) << 2 | is_scarce(watched) << 3;
-        return answers << 58 | (long long)watched << 29 | event;
+        /* A directory has a link from the one above it, one from itself, and one from each that is in it. */
+        answers = (about.st_nlink > 2) | is_scarce(watched) << 1;
+        return answers << ANSWERS | (long long)watched << DESCRIPTOR | event;
     }
+    if (number == EINVAL && control >= 0 && is_gone(watched))
+        number = ESTALE;
     if (watched >= 0)
         close(watched);
     if (event >= 0)
         close(event);
     return -number;
+}
+
+/* For a file of the group at a path below the top, which begins with a slash. Return the eventfd in bits 0 to 28, the
+   descriptor of the watched file in bits 29 to 57, and answers: whether there are groups below, and whether descriptors
+   are scarce. Or a negative errno. Three descriptors at a time are enough. */
+static long long pycgroup_register(struct pycgroup_top *top, const char *path, const char *file, const char *argument)
+{
+    const char *group = path[1] ? path + 1 : ".";
+    long long answer;
+
+    do
+        answer = attempt(top, group, file, argument);
+    while (answer == -ESTALE || (answer < 0 && !is_open(top) && pycgroup_open_top(top) == 0));
+    return answer;
+}
+
+/* The same for running out of memory, with two more answers, once it is registered: whether that has happened never yet,
+   and whether the log, -1 for none, has something to read. */
+static long long pycgroup_register_oom(struct pycgroup_top *top, const char *path, int log)
+{
+    long long answer = pycgroup_register(top, path, "memory.oom_control", "");
+
+    if (answer < 0)
+        return answer;
+    return answer | (long long)(is_fresh(answer >> DESCRIPTOR & LAST) << 2 | has_news(log) << 3) << ANSWERS;
 }
 
 static int polls(struct pollfd *polled, int count, long long nanoseconds)

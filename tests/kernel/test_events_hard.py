@@ -6,12 +6,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import pickle
 import queue
 import resource
 import select
 import signal
+import subprocess
 import sys
 import textwrap
 import threading
@@ -36,15 +38,15 @@ from pycgroup import (
     _native,
     _removals,
     oom,
-    openers,
     victims,
 )
+from pycgroup import events as events_module
 from pycgroup import observer as observer_module
 from pycgroup._signals import Signal
 from pycgroup.observer import Observer
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
-from tests.support.descriptors import few_descriptors
+from tests.support.descriptors import few_descriptors, found_at_registration
 from tests.support.hogs import (
     MIB,
     PATIENCE,
@@ -336,8 +338,9 @@ def test_an_interrupt_of_who_takes_an_event_leaves_it_to_the_next(
 
 def fresh(memory: MEMORY) -> oom.FreshSubscription:
     """Subscribe as if the log had nothing new to read, whatever else goes on here."""
-    registered = _native.register(memory.path + "/", oom.CONTROL, "")
-    return oom.FreshSubscription(memory, registered, victims.position())
+    top = _native.top(memory._place.hierarchy.path)
+    registered = _native.register(top, memory._place.name, oom.CONTROL, "")
+    return oom.FreshSubscription(memory, registered, top, victims.position(), events_module.process)
 
 
 @v1
@@ -440,6 +443,7 @@ def test_the_parts_are_not_made_while_others_cannot_close(memory: MEMORY) -> Non
 
 @v1
 def test_a_subscription_whose_parts_were_never_made_is_closed_and_collected(memory: MEMORY) -> None:
+    victims.kernel_log()  # which stays open
     before = os.listdir("/proc/self/fd")
     events = fresh(memory)
     events.close()
@@ -451,6 +455,97 @@ def test_a_subscription_whose_parts_were_never_made_is_closed_and_collected(memo
     with pytest.warns(ResourceWarning, match=memory.group_name):
         fresh(memory)
     assert os.listdir("/proc/self/fd") == before
+
+
+def tops(memory: MEMORY) -> list[int]:
+    """Return the descriptors of the directory that the hierarchy is mounted on."""
+    gc.collect()
+    mounted = os.path.dirname(memory.path)
+    found = [int(each.name) for each in Path("/proc/self/fd").iterdir() if os.path.islink(each)]
+    return [each for each in found if os.readlink(f"/proc/self/fd/{each}") == mounted]
+
+
+@v1
+def test_the_way_to_the_groups_is_open_as_long_as_a_subscription_is(memory: MEMORY) -> None:
+    assert tops(memory) == []
+    with memory.oom_events() as outer:
+        with memory.threshold_events("1M"), fresh(memory) as inner:
+            assert inner.wait(0) is None
+            assert len(tops(memory)) == 2  # that of fresh() is its own
+        assert outer.wait(0) is None
+        (top,) = tops(memory)
+        with memory.pressure_events("low"), memory.oom_events():
+            assert tops(memory) == [top]
+    assert tops(memory) == []
+    del outer, inner
+
+
+@v1
+@pytest.mark.parametrize("instead", [None, "/dev/null", "/proc", "{}"])
+def test_who_closes_all_descriptors_may_subscribe_again(memory: MEMORY, hog: Hogs, instead: str | None) -> None:
+    """As those do who become daemons; the number may be that of another file by then."""
+    with (
+        memory.oom_events() as first,
+        instead_of(tops(memory)[0], instead and instead.format(memory.path)),
+        memory.threshold_events("1M"),
+        memory.oom_events() as second,
+    ):
+        pid = hog.be_killed(memory.path)
+        for events in (first, second):
+            assert [each.pid for each in next_kill(events).victims] in ([pid], [])  # none without the log
+
+
+@v1
+def test_a_descriptor_that_somebody_else_has_closed_and_has_again_is_his(memory: MEMORY) -> None:
+    events = memory.oom_events()
+    with instead_of(tops(memory)[0], "/dev/null"):
+        events.close()
+        gc.collect()
+
+
+@contextmanager
+def instead_of(descriptor: int, path: str | None) -> Iterator[None]:
+    """Close a descriptor that is not ours, and have another file under its number, which stays open."""
+    os.close(descriptor)
+    if path is None:
+        yield
+        return
+    taken = os.open(path, os.O_RDONLY)
+    assert taken == descriptor
+    yield
+    assert os.path.samestat(os.fstat(taken), os.stat(path))
+    os.close(taken)
+
+
+@v1
+def test_a_group_that_is_made_anew_meanwhile_is_subscribed_to_or_is_not_there(memory: MEMORY) -> None:
+    """What is opened first may be of the one, and what is opened then of the other, which the kernel refuses."""
+    code = """
+        import os, sys
+        print("ready", flush=True)
+        while True:
+            os.rmdir(sys.argv[1])
+            os.mkdir(sys.argv[1])
+    """
+    top, outcomes = _native.top(os.path.dirname(memory.path)), set()
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), memory.path], stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"ready\n"
+            for _ in range(20_000):
+                try:
+                    registered = _native.register(top, memory._place.name, oom.CONTROL, "")
+                except OSError as error:
+                    outcomes.add(error.errno)
+                else:
+                    outcomes.add(0)
+                    for descriptor in _native.unpacked(registered)[:2]:
+                        os.close(descriptor)
+        finally:
+            other.kill()
+    os.makedirs(memory.path, exist_ok=True)
+    assert 0 in outcomes
+    assert outcomes <= {0, errno.ENOENT, errno.ENODEV}
 
 
 @v1
@@ -651,7 +746,7 @@ def test_a_group_that_goes_away_while_it_is_subscribed_to(memory: MEMORY, monkey
         return text(self)
 
     monkeypatch.setattr(Signal, "text", removed)
-    monkeypatch.setattr(openers, "FRESH", b"another text")  # which is read where it is not as expected
+    found_at_registration(monkeypatch, lambda found: found & ~_native.FRESH)  # of others the file is read
     with memory.oom_events() as events:
         assert "removed" in repr(events)
         assert select.select([events], [], [], PATIENCE)[0]  # those who poll come, and hear of it

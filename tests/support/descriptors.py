@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,23 @@ if TYPE_CHECKING:
 
 def few_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have subscriptions of v1 keep none to the watched file."""
-    register = _native.register
+    found_at_registration(monkeypatch, lambda found: found | _native.SCARCE)
 
-    def scarcely(*given: Any) -> int:
-        return register(*given) | _native.SCARCE << _native.FOUND
 
-    monkeypatch.setattr(_native, "register", scarcely)
+def found_at_registration(monkeypatch: pytest.MonkeyPatch, changed: Callable[[int], int]) -> None:
+    """Have registrations of v1 find something else than what is there."""
+    _native.library_version()  # which loads what is changed here
+    for name in ("register", "register_oom"):
+        monkeypatch.setattr(_native, name, _changing(getattr(_native, name), changed))
+
+
+def _changing(register: Callable[..., int], changed: Callable[[int], int]) -> Callable[..., int]:
+    def instead(*given: Any) -> int:
+        registered = register(*given)
+        found = registered >> _native.FOUND
+        return registered if registered < 0 else registered + (changed(found) - found << _native.FOUND)
+
+    return instead
 
 
 @contextmanager
