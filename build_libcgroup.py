@@ -95,9 +95,9 @@ int pycgroup_open_top(struct pycgroup_top *top);
 void pycgroup_close_top(struct pycgroup_top *top);
 long long pycgroup_register(struct pycgroup_top *top, const char *path, const char *file, const char *argument);
 long long pycgroup_register_oom(struct pycgroup_top *top, const char *path, int log);
-struct pycgroup_listener { int event, watched; long long signals; double time; long long told; };
+struct pycgroup_listener { int event, watched; long long signals; double time; long long told; int turn; };
 long long pycgroup_wait(struct pycgroup_listener *listener, long long nanoseconds);
-long long pycgroup_take(long long listener);
+long long pycgroup_take(long long address);
 
 struct pycgroup_log { int file, used; char kept[...]; };
 int pycgroup_read_log(struct pycgroup_log *log, const char *beginnings, int goes_on);

@@ -270,11 +270,14 @@ def waiting(listener: Any) -> Callable[[int], int]:
     return wait
 
 
-def taking(listener: Any) -> Callable[[], int]:
-    """Return what does the same without waiting; the listener is to be kept as long as that."""
+def taking(listener: Any) -> tuple[Callable[[], int], Callable[[], int]]:
+    """Return two that do the same without waiting: that it is the other one says that what was taken has been told.
+
+    The listener is to be kept as long as they are.
+    """
     loaded = _load()
-    take: Callable[[], int] = partial(loaded.lib.pycgroup_take, int(loaded.ffi.cast("intptr_t", listener)))
-    return take
+    address = int(loaded.ffi.cast("intptr_t", listener))
+    return partial(loaded.lib.pycgroup_take, address), partial(loaded.lib.pycgroup_take, address + 1)
 
 
 def log() -> Any:

@@ -51,21 +51,22 @@ os.register_at_fork(after_in_child=_in_child)
 class Ahead(Generic[T]):
     """The next event, made before it comes, so that it is with its reader as soon as can be."""
 
-    __slots__ = ("event", "listener", "take", "wait")
+    __slots__ = ("_other", "event", "listener", "take", "wait")
 
     def __init__(self, signal: EventFd) -> None:
         #: It; None once it is delivered, and with it all signals that were taken, until prepare() has another one.
         self.event: T | None = None
-        #: What waits for it, and what does not wait, and who counts the signals there. Those of the last event are
-        #: noted as told only when there is another one.
+        #: What waits for it, and who counts the signals there.
         self.wait = signal.waiter()
-        self.take = signal.taker()
         self.listener = signal.listener
+        #: What does not wait. It comes first: only then are the signals of the last event told, which counts them.
+        self.take, self._other = signal.takers()
 
     def deliver(self) -> T | None:
         """Return it."""
         # Nothing is called, so that no signal handler's exception comes between.
         event, self.event = self.event, None
+        self.take, self._other = self._other, self.take
         return event
 
 
@@ -213,7 +214,7 @@ class Subscription(Generic[T]):
             deadline = None if left < 0 else time.monotonic_ns() + left
             while True:
                 # What came before is told from what comes while it is waited for.
-                signals, slept = wait(0), False
+                signals, slept = wait(0) if ahead is None else ahead.take(), False
                 if not signals:
                     signals, slept = wait(self._watch.bide(left)), True
                 if signals > 0 and ahead is not None and not self._closed:

@@ -98,7 +98,6 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
             self._last, self._other = self._other, self._last
             if getrefcount(self._last) > _NOBODYS:
                 self._last = ThresholdEvent()
-        ahead.listener.told = ahead.listener.signals
         if self._last._given is not self._find:  # noqa: SLF001  # a method for it would be another page of memory
             give(self._last, self._find)
         ahead.event = self._last
