@@ -245,9 +245,9 @@ def register(top: Any, group: str, file: str, argument: str) -> int:
 
 def not_registered(answer: int, top: Any, group: str, file: str) -> OSError:
     """Return the error that an answer below 0 stands for."""
-    path = f"{os.fsdecode(_module.ffi.string(top.path))}{group}/"
-    of = file if not os.path.exists(path + file) else _CONTROL
-    return OSError(-answer, os.strerror(-answer), path + of)
+    prefix = f"{os.fsdecode(_module.ffi.string(top.path))}{group}".rstrip("/") + "/"
+    of = file if not os.path.exists(prefix + file) else _CONTROL
+    return OSError(-answer, os.strerror(-answer), prefix + of)
 
 
 def unpacked(registered: int) -> tuple[int, int, int]:
