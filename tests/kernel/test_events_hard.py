@@ -460,7 +460,7 @@ def test_a_subscription_whose_parts_were_never_made_is_closed_and_collected(memo
 def tops(memory: MEMORY) -> list[int]:
     """Return the descriptors of the directory that the hierarchy is mounted on."""
     gc.collect()
-    mounted = os.path.dirname(memory.path)
+    mounted = memory._place.hierarchy.path
     found = [int(each.name) for each in Path("/proc/self/fd").iterdir() if os.path.islink(each)]
     return [each for each in found if os.readlink(f"/proc/self/fd/{each}") == mounted]
 
@@ -527,7 +527,7 @@ def test_a_group_that_is_made_anew_meanwhile_is_subscribed_to_or_is_not_there(me
             os.rmdir(sys.argv[1])
             os.mkdir(sys.argv[1])
     """
-    top, outcomes = _native.top(os.path.dirname(memory.path)), set()
+    top, outcomes = _native.top(memory._place.hierarchy.path), set()
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), memory.path], stdout=subprocess.PIPE) as other:
         try:
             assert other.stdout is not None
