@@ -474,7 +474,7 @@ def test_the_way_to_the_groups_is_open_as_long_as_a_subscription_is(memory: MEMO
             assert len(tops(memory)) == 2  # that of fresh() is its own
         assert outer.wait(0) is None
         (top,) = tops(memory)
-        with memory.pressure_events("low"), memory.oom_events():
+        with memory.event("memory.usage_in_bytes", "1M"), memory.oom_events():
             assert tops(memory) == [top]
     assert tops(memory) == []
     del outer, inner
