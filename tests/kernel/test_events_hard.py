@@ -433,6 +433,13 @@ def test_two_who_make_the_parts_do_not_both_wait(memory: MEMORY, monkeypatch: py
 
 
 @v1
+def test_the_parts_are_of_the_process_that_subscribed(memory: MEMORY) -> None:
+    with fresh(memory) as events:
+        assert processes.forked(lambda: events.closed)
+        assert not events.closed
+
+
+@v1
 def test_the_parts_are_not_made_while_others_cannot_close(memory: MEMORY) -> None:
     seen = []
     events = fresh(memory)
@@ -474,6 +481,7 @@ def test_the_way_to_the_groups_is_open_as_long_as_a_subscription_is(memory: MEMO
             assert len(tops(memory)) == 2  # that of fresh() is its own
         assert outer.wait(0) is None
         (top,) = tops(memory)
+        assert not os.get_inheritable(top)
         with memory.event("memory.usage_in_bytes", "1M"), memory.oom_events():
             assert tops(memory) == [top]
     assert tops(memory) == []
