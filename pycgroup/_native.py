@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""libcgroup: text and numbers in and out, every call checked; of cdata only a listener() outlives its function.
+"""libcgroup: text and numbers in and out, every call checked; cdata that outlives its function is nobody's but C's.
 
 Groups are not made with it, nor values set: base.py says why. This is the only importer of the compiled module
 `_libcgroup`, and imports it on first use.
@@ -59,7 +59,7 @@ _module: Any = None
 #: waited for. It is C itself, once that is loaded: no signal handler comes before what it does.
 let_go: Any = None
 #: register() for running out of memory, of a top, a group's path in bytes, and a descriptor of the log or -1. It is C
-#: itself, too, as there may be thousands; an answer below 0 is for not_registered().
+#: itself, too, as there may be thousands.
 register_oom: Any = None
 _initialised = False
 _mounts: dict[str, str] = {}
@@ -232,20 +232,17 @@ def top(path: str) -> Any:
 
 
 def register(top: Any, group: str, file: str, argument: str) -> int:
-    """Register an eventfd for a control file of a group of v1; return what unpacked() takes apart.
+    """Register an eventfd for a control file of a group of v1, at a path below the top.
 
-    `group` is its path below the top. Raises OSError, whichever of the steps failed.
+    Return what unpacked() takes apart; or a negative errno, EBADF where somebody else has closed the top.
     """
     texts = (text.encode(ENCODING, SURROGATES) for text in (group, file, argument))
     registered: int = _module.lib.pycgroup_register(top, *texts)
-    if registered < 0:
-        raise not_registered(registered, top, group, file)
     return registered
 
 
-def not_registered(answer: int, top: Any, group: str, file: str) -> OSError:
-    """Return the error that an answer below 0 stands for."""
-    prefix = f"{os.fsdecode(_module.ffi.string(top.path))}{group}".rstrip("/") + "/"
+def not_registered(answer: int, prefix: str, file: str) -> OSError:
+    """Return the error that an answer below 0 stands for, of a group's file."""
     of = file if not os.path.exists(prefix + file) else _CONTROL
     return OSError(-answer, os.strerror(-answer), prefix + of)
 

@@ -87,7 +87,7 @@ class Watch(Generic[T]):
         self.is_closed = False
 
     def start(self, text: str) -> None:
-        """Note what the watched file held when the watch began; '' stands for what the signal was to expect."""
+        """Note what the watched file held when the watch began; '' stands for that of a group that is FRESH."""
 
     def begin(self) -> object:
         """Do what the first event would be late for, in whatever thread."""

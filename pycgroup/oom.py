@@ -382,18 +382,18 @@ class FreshSubscription(Subscription[OomEvent]):
             if name not in Subscription.__slots__:
                 raise AttributeError(f"'Subscription' object has no attribute {name!r}")
             if known := self._known:
-                signal, watch = self._made(*known)
-                pid, nothing = known[-1], ()
+                *parts, pid = known
+                signal, watch = self._made(*parts)
                 # Nothing is called from here on. A signal handler or another thread may have been first.
                 if self._known:
                     self._signal, self._watch, self._pid = signal, watch, pid
                     self._closed = self._removed = False
                     self._waiting = self._keeper = None
-                    self._kept = self._known = nothing
+                    self._kept = self._known = ()
             return getattr(self, name)
 
     @staticmethod
-    def _made(owner: Holder, registered: int, top: Any, logged: int, _process: int) -> tuple[Signal, SignalledOom]:
+    def _made(owner: Holder, registered: int, top: Any, logged: int) -> tuple[Signal, SignalledOom]:
         watch = SignalledOom(owner, logged)
         watch.signal = EventFd(owner._place.prefix, CONTROL, registered, top)
         return watch.signal, watch

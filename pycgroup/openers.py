@@ -21,6 +21,7 @@ from .oom import CONTROL, CountedOom, FreshSubscription, SignalledOom
 from .watches import ControlWatch, CounterWatch, PopulatedWatch, PressureWatch, StallWatch, ThresholdWatch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Literal, Protocol
 
     from .errors import CgroupError
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
         StallEvent,
         ThresholdEvent,
     )
-    from .hierarchy import Hierarchy
+    from .hierarchy import Hierarchy, Place
     from .settings import Holder
 
     class StallEvents(Protocol):
@@ -79,6 +80,8 @@ def _by_eventfd(
     try:
         top = place.hierarchy.top() or _opened(place.hierarchy)
         registered = _native.register(top, place.name, file, argument)
+        if registered < 0:
+            top, registered = _anew(registered, place, file, _native.register, place.name, file, argument)
     except OSError as cause:
         raise _failed(group, cause, file, value, hint) from cause
     return Subscription(EventFd(place.prefix, file, registered, top), watch)
@@ -89,6 +92,17 @@ def _opened(tree: Hierarchy) -> Any:
     top = _native.top(tree.path)
     tree.top = ref(top)
     return top
+
+
+def _anew(answer: int, place: Place, file: str, register: Callable[..., int], *given: Any) -> tuple[Any, int]:
+    """Register once more where the top was closed by somebody else or is no more what is mounted. Raises OSError."""
+    top = None
+    if answer in (-errno.EBADF, -errno.ENOENT):
+        top = _opened(place.hierarchy)
+        answer = register(top, *given)
+    if answer < 0:
+        raise _native.not_registered(answer, place.prefix, file)
+    return top, answer
 
 
 def _by_changes(group: Holder, file: str, watch: Watch[T]) -> Subscription[T]:
@@ -117,7 +131,7 @@ def oom_by_eventfd(group: Holder) -> Subscription[OomEvent]:
         name, news = place.name.encode(ENCODING, SURROGATES), -1 if log is None else log.descriptor
         registered = _native.register_oom(top, name, news)
         if registered < 0:
-            raise _native.not_registered(registered, top, place.name, CONTROL)
+            top, registered = _anew(registered, place, CONTROL, _native.register_oom, name, news)
     except OSError as cause:
         raise _failed(group, cause, CONTROL) from cause
     if registered >> FOUND == FRESH and not (log is not None and log.is_behind):

@@ -71,7 +71,7 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
     """
 
     signal: EventFd
-    __slots__ = ("_above", "_find", "_last", "_near", "_other", "_threshold", "ahead")
+    __slots__ = ("_above", "_find", "_last", "_near", "_other", "_outlived", "_threshold", "ahead")
     delivers = ThresholdEvent
 
     def __init__(self, group: str, threshold: int) -> None:
@@ -81,6 +81,8 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
         self._near = min(threshold // 4, _UNSEEN * (os.cpu_count() or 1))
         #: On which side usage was in the beginning.
         self._above = False
+        #: The crossings of the last event, if there were any before the group went away.
+        self._outlived = 0
         #: The event that was made last, and the one before it.
         self._last = self._other = _NO_EVENT
         #: What an event is given that is not looked at yet; one for all, and not before there are any.
@@ -104,22 +106,21 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
 
     def begin(self) -> Ahead[ThresholdEvent]:
         with looking:  # several threads may begin
-            if self.ahead is None:
-                self._find, self.ahead = self._found, Ahead(self.signal)
+            ahead: Ahead[ThresholdEvent] = Ahead(self.signal)
+            find = self._found
+            if self.ahead is None:  # a signal handler may have begun, too
+                self._find, self.ahead = find, ahead
             return self.ahead
 
     def outlived(self, least: int, _most: int) -> ThresholdEvent | None:
-        ahead = self.ahead or self.begin()
-        if not least:
-            return None
-        # Nothing is called from here on, so that no signal handler's exception leaves half of it done.
-        event, ahead.event = ahead.event, None
-        ahead.listener.signals = ahead.listener.told + least
-        return event
+        self._outlived = least
+        return (self.ahead or self.begin()).event if least else None
 
     def _found(self) -> dict[str, Any]:
         listener = (self.ahead or self.begin()).listener
         crossings, before, at = listener.signals, listener.told, listener.time
+        if self._outlived:
+            crossings = before + self._outlived
         usage = self._usage()
         odd = crossings % 2 == 1
         if usage is not None and abs(usage - self._threshold) > self._near and not self.signal.pending():

@@ -58,6 +58,8 @@ static int is_scarce(int file)
     int is_known = file > last && file <= known;
 
     last = file;
+    if (file <= MANY)
+        known = 0;
     if (file <= MANY || is_known || getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return 0;
     known = limit.rlim_cur / 2 < (rlim_t)file + STEP ? (int)(limit.rlim_cur / 2) : file + STEP;
@@ -72,6 +74,7 @@ struct pycgroup_top {
     char path[];
 };
 
+/* Not where somebody has closed it, as those do who become daemons: the number may be another's by now. */
 static int is_open(const struct pycgroup_top *top)
 {
     struct stat about;
@@ -92,43 +95,40 @@ static int pycgroup_open_top(struct pycgroup_top *top)
     return 0;
 }
 
-/* Not where somebody has closed it, as those do who become daemons: the number may be another's by now. */
 static void pycgroup_close_top(struct pycgroup_top *top)
 {
     if (is_open(top))
         close(top->descriptor);
 }
 
-static int open_below(const struct pycgroup_top *top, const char *group, const char *file, int flags)
+static int open_below(const struct pycgroup_top *top, const char *group, const char *file, int flags, char *path)
 {
-    char path[LONGEST_LINE];
-
-    if (snprintf(path, sizeof path, "%s/%s", group, file) >= (int)sizeof path) {
+    if (snprintf(path, LONGEST_LINE, "%s/%s", group, file) >= LONGEST_LINE) {
         errno = ENAMETOOLONG;
         return -1;
     }
     return openat(top->descriptor, path, flags | O_CLOEXEC);
 }
 
-/* Of a file that is open: a poll tells, too, but only of those that have been read. */
-static int is_gone(int file)
+static int is_another(const struct pycgroup_top *top, const char *path, int file)
 {
-    char text;
+    struct stat there, own;
 
-    return pread(file, &text, 1, 0) < 0 && errno == ENODEV;
+    return fstatat(top->descriptor, path, &there, 0) != 0 || fstat(file, &own) != 0 || there.st_ino != own.st_ino;
 }
 
 /* Register once; see below. ESTALE stands for a group that was another one before this was done. */
 static long long attempt(const struct pycgroup_top *top, const char *group, const char *file, const char *argument)
 {
-    int watched = open_below(top, group, file, O_RDONLY), control = -1, event = -1, number = 0;
+    char path[LONGEST_LINE], control_path[LONGEST_LINE];
+    int watched = open_below(top, group, file, O_RDONLY, path), control = -1, event = -1, number = 0;
     struct stat about;
     long long answers;
 
     /* The kernel refuses a file that is not of the control's group: what lies between the two is of that group, too.
        Write-only, which is all that the owner of a delegated group may. */
     if (watched < 0 || fstatat(top->descriptor, group, &about, 0) != 0 ||
-        (control = open_below(top, group, "cgroup.event_control", O_WRONLY)) < 0 ||
+        (control = open_below(top, group, "cgroup.event_control", O_WRONLY, control_path)) < 0 ||
         (event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0 || announce(control, event, watched, argument) < 0)
         number = errno;
     if (control >= 0)
@@ -138,7 +138,7 @@ static long long attempt(const struct pycgroup_top *top, const char *group, cons
         answers = (about.st_nlink > 2) | is_scarce(watched) << 1;
         return answers << ANSWERS | (long long)watched << DESCRIPTOR | event;
     }
-    if (number == EINVAL && control >= 0 && is_gone(watched))
+    if (number == EINVAL && is_another(top, path, watched))
         number = ESTALE;
     if (watched >= 0)
         close(watched);
@@ -149,21 +149,24 @@ static long long attempt(const struct pycgroup_top *top, const char *group, cons
 
 /* For a file of the group at a path below the top, which begins with a slash. Return the eventfd in bits 0 to 28, the
    descriptor of the watched file in bits 29 to 57, and answers: whether there are groups below, and whether descriptors
-   are scarce. Or a negative errno. Three descriptors at a time are enough. */
-static long long pycgroup_register(struct pycgroup_top *top, const char *path, const char *file, const char *argument)
+   are scarce. Or a negative errno, EBADF where the top is not open any more. Three descriptors at a time are enough. */
+static long long pycgroup_register(const struct pycgroup_top *top, const char *path, const char *file,
+                                   const char *argument)
 {
     const char *group = path[1] ? path + 1 : ".";
     long long answer;
 
+    if (!is_open(top))
+        return -EBADF;
     do
         answer = attempt(top, group, file, argument);
-    while (answer == -ESTALE || (answer < 0 && !is_open(top) && pycgroup_open_top(top) == 0));
+    while (answer == -ESTALE);
     return answer;
 }
 
 /* The same for running out of memory, with two more answers, once it is registered: whether that has happened never yet,
    and whether the log, -1 for none, has something to read. */
-static long long pycgroup_register_oom(struct pycgroup_top *top, const char *path, int log)
+static long long pycgroup_register_oom(const struct pycgroup_top *top, const char *path, int log)
 {
     long long answer = pycgroup_register(top, path, "memory.oom_control", "");
 

@@ -44,6 +44,7 @@ from pycgroup import events as events_module
 from pycgroup import observer as observer_module
 from pycgroup._signals import Signal
 from pycgroup.observer import Observer
+from pycgroup.watches import ThresholdWatch
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
 from tests.support.descriptors import few_descriptors, found_at_registration
@@ -504,6 +505,30 @@ def test_who_closes_all_descriptors_may_subscribe_again(memory: MEMORY, hog: Hog
 
 
 @v1
+@pytest.mark.parametrize("source", ["oom_events", "threshold_events"])
+def test_a_group_is_never_taken_for_another_below(memory: MEMORY, source: str) -> None:
+    """Nor where the way to it was closed, and its number is that of a directory with a group of the same name."""
+    below = oracle.make("memory", memory.group_name + memory._place.name)
+    arguments = ("1M",) if source == "threshold_events" else ()
+    with memory.oom_events(), instead_of(tops(memory)[0], memory.path), getattr(memory, source)(*arguments) as events:
+        watched = os.readlink(f"/proc/self/fd/{events._signal.file}")
+    assert os.path.dirname(watched) == memory.path
+    while below != memory.path:
+        os.rmdir(below)
+        below = os.path.dirname(below)
+
+
+@v1
+@needs("root")
+def test_the_root_group_is_watched(memory: MEMORY) -> None:
+    root = Cgroup.MEMORY("/")
+    with root.oom_events() as ooms, root.event("memory.usage_in_bytes", "1G") as crossings:
+        watched = [os.readlink(f"/proc/self/fd/{cast('EventFd', each._signal).file}") for each in (ooms, crossings)]
+    mounted = memory._place.hierarchy.path
+    assert watched == [f"{mounted}/memory.oom_control", f"{mounted}/memory.usage_in_bytes"]
+
+
+@v1
 def test_a_descriptor_that_somebody_else_has_closed_and_has_again_is_his(memory: MEMORY) -> None:
     events = memory.oom_events()
     with instead_of(tops(memory)[0], "/dev/null"):
@@ -525,32 +550,37 @@ def instead_of(descriptor: int, path: str | None) -> Iterator[None]:
     os.close(taken)
 
 
+MADE_ANEW = """
+    os.rmdir(path)
+    os.mkdir(path)
+"""
+RENAMED = """
+    os.rename(path, path + "-")
+    os.mkdir(path)
+    os.rmdir(path)
+    os.rename(path + "-", path)
+"""
+
+
 @v1
-def test_a_group_that_is_made_anew_meanwhile_is_subscribed_to_or_is_not_there(memory: MEMORY) -> None:
+@pytest.mark.parametrize("changed", [MADE_ANEW, RENAMED])
+def test_a_group_that_becomes_another_meanwhile_is_subscribed_to_or_is_not_there(memory: MEMORY, changed: str) -> None:
     """What is opened first may be of the one, and what is opened then of the other, which the kernel refuses."""
-    code = """
-        import os, sys
-        print("ready", flush=True)
-        while True:
-            os.rmdir(sys.argv[1])
-            os.mkdir(sys.argv[1])
-    """
+    code = f"import os, sys\npath = sys.argv[1]\nprint('ready', flush=True)\nwhile True:{changed}"
     top, outcomes = _native.top(memory._place.hierarchy.path), set()
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), memory.path], stdout=subprocess.PIPE) as other:
+    with subprocess.Popen([sys.executable, "-c", code, memory.path], stdout=subprocess.PIPE) as other:
         try:
             assert other.stdout is not None
             assert other.stdout.readline() == b"ready\n"
             for _ in range(20_000):
-                try:
-                    registered = _native.register(top, memory._place.name, oom.CONTROL, "")
-                except OSError as error:
-                    outcomes.add(error.errno)
-                else:
-                    outcomes.add(0)
-                    for descriptor in _native.unpacked(registered)[:2]:
-                        os.close(descriptor)
+                registered = _native.register(top, memory._place.name, oom.CONTROL, "")
+                outcomes.add(-min(registered, 0))
+                for descriptor in _native.unpacked(registered)[:2] if registered > 0 else ():
+                    os.close(descriptor)
         finally:
             other.kill()
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(memory.path + "-")
     os.makedirs(memory.path, exist_ok=True)
     assert 0 in outcomes
     assert outcomes <= {0, errno.ENOENT, errno.ENODEV}
@@ -622,6 +652,26 @@ def test_nor_the_crossings_before_it(
         few_descriptors(monkeypatch)
     with crossed_and_removed(unique("memory")) as (events, crossings):
         with pytest.raises(InterruptedError), interrupted(function, interrupt):
+            events.wait(PATIENCE)
+        event = events.wait(PATIENCE)
+        assert event is not None
+        assert event.crossings == crossings
+        with pytest.raises(GroupRemovedError):
+            events.wait(PATIENCE)
+
+
+@v1
+def test_nor_those_that_were_counted_already(unique: Unique, monkeypatch: pytest.MonkeyPatch) -> None:
+    outlived = ThresholdWatch.outlived
+
+    def interrupted_then(*given: Any) -> NoReturn:
+        monkeypatch.undo()
+        outlived(*given)
+        raise InterruptedError
+
+    with crossed_and_removed(unique("memory")) as (events, crossings):
+        monkeypatch.setattr(ThresholdWatch, "outlived", interrupted_then)
+        with pytest.raises(InterruptedError):
             events.wait(PATIENCE)
         event = events.wait(PATIENCE)
         assert event is not None
@@ -1242,6 +1292,25 @@ def test_a_limit_of_descriptors_that_is_lowered_is_noticed(memory: MEMORY) -> No
         resource.setrlimit(resource.RLIMIT_NOFILE, (500, hard))
         last = [held.enter_context(fresh(memory)) for _ in range(20)][-1]
         assert cast("EventFd", last._signal).file == -1
+
+
+@v1
+def test_a_limit_that_was_lowered_while_there_were_few_descriptors_is_noticed(memory: MEMORY) -> None:
+    code = """
+        import os, resource, sys
+        from pycgroup import Cgroup
+        memory = Cgroup.MEMORY(sys.argv[1])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (2048, 2048))
+        for events in [memory.oom_events() for _ in range(300)]:
+            events.close()
+        memory.oom_events().close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
+        held = [memory.oom_events() for _ in range(200)]
+        print(held[-1]._signal.file)
+        for events in held:
+            events.close()
+    """
+    assert processes.script(textwrap.dedent(code), memory._path) == "-1\n"
 
 
 @v1

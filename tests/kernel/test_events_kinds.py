@@ -235,6 +235,17 @@ def test_a_signal_handler_takes_the_next_while_one_is_looked_at(memory: MEMORY) 
 
 
 @v1
+def test_a_signal_handler_takes_the_first_where_one_begins(memory: MEMORY, hog: Hogs) -> None:
+    taken: list[ThresholdEvent | None] = []
+    with memory.threshold_events("2M") as events:
+        assert hog.take(memory.path, 8 * MIB) == 0
+        with interrupted("Ahead.__init__", lambda: taken.append(events.wait(PATIENCE))):
+            events.fileno()
+        assert taken != [None]
+        assert events.wait(0) is None
+
+
+@v1
 @pytest.mark.parametrize("function", ["begin", "prepare", "poll", "deliver"])
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_an_interrupt_loses_no_crossing(
