@@ -17,7 +17,7 @@
 
 /* How long the kernel may take to signal a removal: it waits for all CPUs to take notice first, 16 ms as a rule, and
    wakes nobody who sleeps before that. */
-enum { LONGEST_LINE = 4096, MANY = 256, STEP = 16, BILLION = 1000000000, REMOVAL = BILLION / 4 };
+enum { LONGEST_LINE = 4096, MANY = 256, STEP = 16, TRIES = 9, BILLION = 1000000000, REMOVAL = BILLION / 4 };
 /* Where what pycgroup_register returns has a descriptor, and answers; and the last descriptor that fits. */
 enum { DESCRIPTOR = 29, ANSWERS = 2 * DESCRIPTOR, LAST = (1 << DESCRIPTOR) - 1 };
 
@@ -101,34 +101,28 @@ static void pycgroup_close_top(struct pycgroup_top *top)
         close(top->descriptor);
 }
 
-static int open_below(const struct pycgroup_top *top, const char *group, const char *file, int flags, char *path)
+static int open_below(const struct pycgroup_top *top, const char *group, const char *file, int flags)
 {
-    if (snprintf(path, LONGEST_LINE, "%s/%s", group, file) >= LONGEST_LINE) {
+    char path[LONGEST_LINE];
+
+    if (snprintf(path, sizeof path, "%s/%s", group, file) >= (int)sizeof path) {
         errno = ENAMETOOLONG;
         return -1;
     }
     return openat(top->descriptor, path, flags | O_CLOEXEC);
 }
 
-static int is_another(const struct pycgroup_top *top, const char *path, int file)
-{
-    struct stat there, own;
-
-    return fstatat(top->descriptor, path, &there, 0) != 0 || fstat(file, &own) != 0 || there.st_ino != own.st_ino;
-}
-
-/* Register once; see below. ESTALE stands for a group that was another one before this was done. */
+/* Register once; see below. */
 static long long attempt(const struct pycgroup_top *top, const char *group, const char *file, const char *argument)
 {
-    char path[LONGEST_LINE], control_path[LONGEST_LINE];
-    int watched = open_below(top, group, file, O_RDONLY, path), control = -1, event = -1, number = 0;
+    int watched = open_below(top, group, file, O_RDONLY), control = -1, event = -1, number = 0;
     struct stat about;
     long long answers;
 
-    /* The kernel refuses a file that is not of the control's group: what lies between the two is of that group, too.
-       Write-only, which is all that the owner of a delegated group may. */
+    /* The kernel refuses (EINVAL) a file that is not of the control's group, so that what lies between the two is of that
+       group, too. Write-only, which is all that the owner of a delegated group may. */
     if (watched < 0 || fstatat(top->descriptor, group, &about, 0) != 0 ||
-        (control = open_below(top, group, "cgroup.event_control", O_WRONLY, control_path)) < 0 ||
+        (control = open_below(top, group, "cgroup.event_control", O_WRONLY)) < 0 ||
         (event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0 || announce(control, event, watched, argument) < 0)
         number = errno;
     if (control >= 0)
@@ -138,8 +132,6 @@ static long long attempt(const struct pycgroup_top *top, const char *group, cons
         answers = (about.st_nlink > 2) | is_scarce(watched) << 1;
         return answers << ANSWERS | (long long)watched << DESCRIPTOR | event;
     }
-    if (number == EINVAL && is_another(top, path, watched))
-        number = ESTALE;
     if (watched >= 0)
         close(watched);
     if (event >= 0)
@@ -149,18 +141,20 @@ static long long attempt(const struct pycgroup_top *top, const char *group, cons
 
 /* For a file of the group at a path below the top, which begins with a slash. Return the eventfd in bits 0 to 28, the
    descriptor of the watched file in bits 29 to 57, and answers: whether there are groups below, and whether descriptors
-   are scarce. Or a negative errno, EBADF where the top is not open any more. Three descriptors at a time are enough. */
+   are scarce. Or a negative errno: EBADF where the top is not open any more; EINVAL, where the group may have become
+   another one meanwhile, only after some tries. Three descriptors at a time are enough. */
 static long long pycgroup_register(const struct pycgroup_top *top, const char *path, const char *file,
                                    const char *argument)
 {
     const char *group = path[1] ? path + 1 : ".";
     long long answer;
+    int tries = TRIES;
 
     if (!is_open(top))
         return -EBADF;
     do
         answer = attempt(top, group, file, argument);
-    while (answer == -ESTALE);
+    while (answer == -EINVAL && --tries);
     return answer;
 }
 

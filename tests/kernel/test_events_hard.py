@@ -563,7 +563,7 @@ RENAMED = """
 
 
 @v1
-@pytest.mark.parametrize("changed", [MADE_ANEW, RENAMED])
+@pytest.mark.parametrize("changed", [MADE_ANEW, RENAMED], ids=["made anew", "renamed"])
 def test_a_group_that_becomes_another_meanwhile_is_subscribed_to_or_is_not_there(memory: MEMORY, changed: str) -> None:
     """What is opened first may be of the one, and what is opened then of the other, which the kernel refuses."""
     code = f"import os, sys\npath = sys.argv[1]\nprint('ready', flush=True)\nwhile True:{changed}"
