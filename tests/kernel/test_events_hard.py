@@ -642,6 +642,15 @@ def crossed_and_removed(name: str) -> Iterator[tuple[Subscription[ThresholdEvent
         yield events, other.signals
 
 
+def told_then_gone(events: Subscription[ThresholdEvent], crossings: int) -> None:
+    """Take the crossings, and then the removal."""
+    event = events.wait(PATIENCE)
+    assert event is not None
+    assert event.crossings == crossings
+    with pytest.raises(GroupRemovedError):
+        events.wait(PATIENCE)
+
+
 @v1
 @pytest.mark.parametrize("function", ["_meaning", "before_removal", "_last_words", "outlived", "wake"])
 @pytest.mark.parametrize("is_kept", [True, False])
@@ -653,11 +662,7 @@ def test_nor_the_crossings_before_it(
     with crossed_and_removed(unique("memory")) as (events, crossings):
         with pytest.raises(InterruptedError), interrupted(function, interrupt):
             events.wait(PATIENCE)
-        event = events.wait(PATIENCE)
-        assert event is not None
-        assert event.crossings == crossings
-        with pytest.raises(GroupRemovedError):
-            events.wait(PATIENCE)
+        told_then_gone(events, crossings)
 
 
 @v1
@@ -673,11 +678,7 @@ def test_nor_those_that_were_counted_already(unique: Unique, monkeypatch: pytest
         monkeypatch.setattr(ThresholdWatch, "outlived", interrupted_then)
         with pytest.raises(InterruptedError):
             events.wait(PATIENCE)
-        event = events.wait(PATIENCE)
-        assert event is not None
-        assert event.crossings == crossings
-        with pytest.raises(GroupRemovedError):
-            events.wait(PATIENCE)
+        told_then_gone(events, crossings)
 
 
 @contextmanager
