@@ -69,7 +69,7 @@ class Hierarchy:
         #: What results.py knows of what is counted here.
         self.counting: Any = None
         #: Returns what holds its directory open, while something does (see openers.py).
-        self.top: Callable[[], Any] = _nothing
+        self.top: Callable[[], Any] = nothing
         #: What relative names are below, '' for the mount point; None until it is known (see hosts.base()).
         self.base: str | None = None
         self._is_whole: bool | None = None
@@ -260,7 +260,7 @@ class V2(Hierarchy):
         return controller in _words(f"{directory}/cgroup.controllers")
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Return None, as a reference does to what is no more."""
 
 

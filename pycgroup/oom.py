@@ -22,6 +22,7 @@ from ._types import TYPE_CHECKING
 from .errors import CgroupError
 from .events import Subscription, Watch
 from .happenings import OomEvent
+from .hierarchy import nothing
 from .stats import OOM_CONTROL, OomControl
 from .victims import log_of, position
 
@@ -58,7 +59,7 @@ class OomWatch(Watch[OomEvent]):
         super().__init__(owner._path)
         self._owner = owner
         #: Gives the event that was made last and may not be complete yet, as long as somebody has it.
-        self._last: Callable[[], OomEvent | None] = _nothing
+        self._last: Callable[[], OomEvent | None] = nothing
         #: The event whose kills are not counted yet; there is none on v2.
         self._open: Callable[[], OomEvent | None] | None = None
         #: Kills that have been told, how far the kernel log was read, and how many of them it did not have by then.
@@ -402,10 +403,6 @@ class FreshSubscription(Subscription[OomEvent]):
 def _left(nanoseconds: int, begin: int) -> int:
     """Return how many of so many nanoseconds, below 0 for ever, are left since a time of the monotonic clock."""
     return nanoseconds if nanoseconds < 0 else max(0, begin + nanoseconds - time.monotonic_ns())
-
-
-def _nothing() -> None:
-    """Return None, as a reference does to what is no more."""
 
 
 def _decoded(text: str | None) -> OomControl | None:
