@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""libcgroup: text and numbers in and out, every call checked; cdata that outlives its function is nobody's but C's.
+"""libcgroup: text and numbers in and out, every call checked.
+
+Of cdata a child's report, a listener, a log and a top outlive the function that returns them.
 
 Groups are not made with it, nor values set: base.py says why. This is the only importer of the compiled module
 `_libcgroup`, and imports it on first use.

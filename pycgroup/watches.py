@@ -106,10 +106,11 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
 
     def begin(self) -> Ahead[ThresholdEvent]:
         with looking:  # several threads may begin
-            ahead: Ahead[ThresholdEvent] = Ahead(self.signal)
-            find = self._found
-            if self.ahead is None:  # a signal handler may have begun, too
-                self._find, self.ahead = find, ahead
+            if self.ahead is None:
+                ahead: Ahead[ThresholdEvent] = Ahead(self.signal)
+                find = self._found
+                if self.ahead is None:  # a signal handler may have begun meanwhile
+                    self._find, self.ahead = find, ahead
             return self.ahead
 
     def outlived(self, least: int, _most: int) -> ThresholdEvent | None:

@@ -59,8 +59,8 @@ static int is_scarce(int file)
 
     last = file;
     if (file <= MANY)
-        known = 0;
-    if (file <= MANY || is_known || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return known = 0;
+    if (is_known || getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return 0;
     known = limit.rlim_cur / 2 < (rlim_t)file + STEP ? (int)(limit.rlim_cur / 2) : file + STEP;
     return file > known;
