@@ -269,14 +269,13 @@ def waiting(listener: Any) -> Callable[[int], int]:
     return wait
 
 
-def taking(listener: Any) -> tuple[Callable[[], int], Callable[[], int]]:
-    """Return two that do the same without waiting: that it is the other one says that what was taken has been told.
+def taking(listener: Any) -> tuple[Callable[[int], int], int]:
+    """Return what does the same without waiting, and what it is to be called with, as long as the listener is kept.
 
-    The listener is to be kept as long as they are.
+    That the argument is the next number, and then this one again, says that what was taken has been told.
     """
     loaded = _load()
-    address = int(loaded.ffi.cast("intptr_t", listener))
-    return partial(loaded.lib.pycgroup_take, address), partial(loaded.lib.pycgroup_take, address + 1)
+    return loaded.lib.pycgroup_take, int(loaded.ffi.cast("intptr_t", listener))
 
 
 def log() -> Any:

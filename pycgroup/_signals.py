@@ -122,8 +122,8 @@ class EventFd(Signal):
             self._waiter = _native.waiting(self.listener)
         return self._waiter
 
-    def takers(self) -> tuple[Callable[[], int], Callable[[], int]]:
-        """Return what does the same without waiting: two, by turns, the other one once what was taken is told."""
+    def taker(self) -> tuple[Callable[[int], int], int]:
+        """Return what does the same without waiting, and its argument: see _native.taking()."""
         self.waiter()
         return _native.taking(self.listener)
 

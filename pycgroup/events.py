@@ -7,6 +7,7 @@ import errno
 import os
 import time
 import warnings
+from sys import getrefcount
 
 from . import _locks, _waiting
 from ._native import FRESH
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 # Guards who waits and who closes, for the moment that it takes to say so; waiting itself is done without it.
 _guard = _locks.lock()
+# What getrefcount says of an attribute that nobody else has: it is held by its object, and as the argument.
+NOBODYS = 2
 # Whose the subscriptions made now are.
 process = os.getpid()
 
@@ -51,22 +54,28 @@ os.register_at_fork(after_in_child=_in_child)
 class Ahead(Generic[T]):
     """The next event, made before it comes, so that it is with its reader as soon as can be."""
 
-    __slots__ = ("_other", "event", "listener", "take", "wait")
+    __slots__ = ("event", "find", "last", "listener", "take", "turn", "turned", "wait")
 
-    def __init__(self, signal: EventFd) -> None:
-        #: It; None once it is delivered, and with it all signals that were taken, until prepare() has another one.
+    def __init__(self, signal: EventFd, find: Callable[[], dict[str, Any]], none: object) -> None:
+        #: It; None once it is delivered, and with it all signals that were taken, until there is another one.
         self.event: T | None = None
+        #: The one that was made last, and is used again once nobody has it any more: `none` where there was none yet.
+        self.last: Any = none
+        #: What an event is given that is not looked at yet.
+        self.find = find
         #: What waits for it, and who counts the signals there.
         self.wait = signal.waiter()
         self.listener = signal.listener
-        #: What does not wait. It comes first: only then are the signals of the last event told, which counts them.
-        self.take, self._other = signal.takers()
+        #: What does not wait, and what it is called with. It comes first: only then are the signals of the last event
+        #: told, which counts them.
+        self.take, self.turn = signal.taker()
+        self.turned = self.turn + 1
 
     def deliver(self) -> T | None:
         """Return it."""
         # Nothing is called, so that no signal handler's exception comes between.
         event, self.event = self.event, None
-        self.take, self._other = self._other, self.take
+        self.turn, self.turned = self.turned, self.turn
         return event
 
 
@@ -196,27 +205,38 @@ class Subscription(Generic[T]):
         self._watch.begin()
         return signal.fileno()
 
-    def wait(self, timeout: float | None = None) -> T | None:
+    def wait(self, timeout: float | None = None) -> T | None:  # noqa: C901, PLR0912  # a call more is 3 us, in the cold
         """Return the next event, or None when `timeout` seconds are over; None waits for ever, 0 not at all.
 
         Raises GroupRemovedError when the group is gone, ClosedError, BusyError when somebody else is waiting, and
         InvalidValueError.
         """
+        watch = self._watch  # first, as all of this may have to be made, which is a call
         left = 0 if timeout == 0 else _waiting.nanoseconds(timeout)
         me: list[None] = []  # whatever nobody else has, and cheaper than object()
         try:
+            ahead = watch.ahead
+            is_open = self._pid == process and not (self._closed or self._removed or self._kept)
+            if left == 0 and ahead is not None and self._waiting is None and is_open:
+                # enter(), but for the calls: who comes from a selector has slept, and finds the caches cold.
+                self._waiting = me
+                if getrefcount(ahead.last) == NOBODYS and ahead.last._given is ahead.find:  # noqa: SLF001  # as above
+                    ahead.event = ahead.last
+                elif ahead.event is None:
+                    watch.prepare(patient=False)
+                return self.poll()
             signal = self.enter(me, patient=left != 0)
             if left == 0 or self._kept:
                 return self.poll()
             # After a sleep the caches are cold: what can be looked up before is, and an event may be ready.
-            ahead = self._watch.ahead
+            ahead = watch.ahead
             wait = signal.waiter() if ahead is None else ahead.wait
             deadline = None if left < 0 else time.monotonic_ns() + left
             while True:
                 # What came before is told from what comes while it is waited for.
-                signals, slept = wait(0) if ahead is None else ahead.take(), False
+                signals, slept = wait(0) if ahead is None else ahead.take(ahead.turn), False
                 if not signals:
-                    signals, slept = wait(self._watch.bide(left)), True
+                    signals, slept = wait(watch.bide(left)), True
                 if signals > 0 and ahead is not None and not self._closed:
                     return ahead.deliver()
                 event = self._meaning(signals, patient=True, slept=slept) if signals else None
@@ -305,9 +325,11 @@ class Subscription(Generic[T]):
         if self._closed or signal is None:
             raise self._closed_error()
         ahead = self._watch.ahead
-        signals = signal.waiter()(0) if ahead is None else ahead.take()
+        signals = signal.waiter()(0) if ahead is None else ahead.take(ahead.turn)
         if signals > 0 and ahead is not None and not self._closed:
-            return ahead.deliver()
+            event, ahead.event = ahead.event, None  # as deliver() does
+            ahead.turn, ahead.turned = ahead.turned, ahead.turn
+            return event
         return self._meaning(signals, patient=False, slept=False) if signals else None
 
     def _meaning(self, signals: int, *, patient: bool, slept: bool) -> T | None:

@@ -9,20 +9,18 @@ from time import time
 
 from ._locks import looking
 from ._types import TYPE_CHECKING, T
-from .events import Ahead, Watch
+from .events import NOBODYS, Ahead, Watch
 from .happenings import ControlEvent, CounterEvent, PopulatedEvent, PressureEvent, StallEvent, ThresholdEvent, give
 from .stats import MEMORY_EVENTS, PRESSURE, FrozenMap, MemoryEvents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
     from typing import Any, Literal
 
     from ._signals import EventFd
 
 # Each CPU looks at the thresholds once in so many pages that it charges or frees, here in bytes.
 _UNSEEN = 128 * os.sysconf("SC_PAGE_SIZE")
-# What getrefcount says of an attribute that nobody else has: it is held by its object, and as the argument.
-_NOBODYS = 2
 _NO_EVENT = ThresholdEvent()
 
 
@@ -71,7 +69,7 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
     """
 
     signal: EventFd
-    __slots__ = ("_above", "_find", "_last", "_near", "_other", "_outlived", "_threshold", "ahead")
+    __slots__ = ("_above", "_near", "_other", "_outlived", "_threshold", "ahead")
     delivers = ThresholdEvent
 
     def __init__(self, group: str, threshold: int) -> None:
@@ -83,10 +81,8 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
         self._above = False
         #: The crossings of the last event, if there were any before the group went away.
         self._outlived = 0
-        #: The event that was made last, and the one before it.
-        self._last = self._other = _NO_EVENT
-        #: What an event is given that is not looked at yet; one for all, and not before there are any.
-        self._find: Callable[[], dict[str, Any]] = dict
+        #: The event before the last one, for who keeps that.
+        self._other = _NO_EVENT
 
     def start(self, text: str) -> None:
         self._above = int(text) >= self._threshold
@@ -95,22 +91,21 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
         ahead = self.ahead or self.begin()
         # An event that nobody has any more is used again, as zip() does with its tuple: a new one takes as long as all
         # the rest where the caches are cold.
-        if getrefcount(self._last) > _NOBODYS:
-            self._last.look()  # before another crossing comes
-            self._last, self._other = self._other, self._last
-            if getrefcount(self._last) > _NOBODYS:
-                self._last = ThresholdEvent()
-        if self._last._given is not self._find:  # noqa: SLF001  # a method for it would be another page of memory
-            give(self._last, self._find)
-        ahead.event = self._last
+        if getrefcount(ahead.last) > NOBODYS:
+            ahead.last.look()  # before another crossing comes
+            ahead.last, self._other = self._other, ahead.last
+            if getrefcount(ahead.last) > NOBODYS:
+                ahead.last = ThresholdEvent()
+        if ahead.last._given is not ahead.find:  # noqa: SLF001  # a method for it would be another page of memory
+            give(ahead.last, ahead.find)
+        ahead.event = ahead.last
 
     def begin(self) -> Ahead[ThresholdEvent]:
         with looking:  # several threads may begin
             if self.ahead is None:
-                ahead: Ahead[ThresholdEvent] = Ahead(self.signal)
-                find = self._found
+                ahead: Ahead[ThresholdEvent] = Ahead(self.signal, self._found, _NO_EVENT)
                 if self.ahead is None:  # a signal handler may have begun meanwhile
-                    self._find, self.ahead = find, ahead
+                    self.ahead = ahead
             return self.ahead
 
     def outlived(self, least: int, _most: int) -> ThresholdEvent | None:
@@ -138,11 +133,14 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
             return None  # the group is gone by now
 
     def finish(self) -> None:
+        ahead = self.ahead
+        if ahead is None:
+            return
         with looking:
-            if getrefcount(self._last) > _NOBODYS:
-                self._last.look()
+            if getrefcount(ahead.last) > NOBODYS:
+                ahead.last.look()
             # They have it, as it has them and its own method.
-            self._last, self._other, self._find = _NO_EVENT, _NO_EVENT, dict
+            ahead.last, self._other, ahead.find = _NO_EVENT, _NO_EVENT, dict
 
 
 class PressureWatch(SignalWatch[PressureEvent]):

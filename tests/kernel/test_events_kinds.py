@@ -178,7 +178,7 @@ def test_the_descriptor_can_be_had_while_somebody_waits(memory: MEMORY, hog: Hog
 def take(events: Subscription[ThresholdEvent]) -> int:
     """Take what has come, as wait() does right before it delivers that."""
     assert events._watch.ahead is not None
-    signals: int = events._watch.ahead.take()
+    signals: int = events._watch.ahead.take(events._watch.ahead.turn)
     return signals
 
 
@@ -260,7 +260,7 @@ def test_an_interrupt_loses_no_crossing(
             assert hog.take(memory.path, 8 * MIB) == 0
             if number == 0 or function != "begin":
                 with pytest.raises(InterruptedError), interrupted(function, interrupt):
-                    events.wait(0)
+                    events.wait(PATIENCE if function == "deliver" else 0)
             event, other = events.wait(PATIENCE), same.wait(PATIENCE)
             assert event is not None
             assert other is not None
@@ -270,9 +270,13 @@ def test_an_interrupt_loses_no_crossing(
 
 
 @v1
-@pytest.mark.parametrize("function", ["enter", "poll"])
-def test_a_close_in_the_middle_is_no_crossing(memory: MEMORY, function: str) -> None:
+@pytest.mark.parametrize(
+    ("function", "has_begun"), [("enter", False), ("poll", False), ("prepare", True), ("poll", True)]
+)
+def test_a_close_in_the_middle_is_no_crossing(memory: MEMORY, function: str, has_begun: bool) -> None:
     events = memory.threshold_events("2M")
+    if has_begun:
+        events.fileno()
     with pytest.raises(ClosedError), interrupted(function, events.close):
         events.wait(0)
 
