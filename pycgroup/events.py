@@ -216,7 +216,7 @@ class Subscription(Generic[T]):
         me: list[None] = []  # whatever nobody else has, and cheaper than object()
         try:
             ahead = watch.ahead
-            is_open = self._pid == process and not (self._closed or self._removed or self._kept)
+            is_open = self._pid == process and not (self._closed or self._removed)
             if left == 0 and ahead is not None and self._waiting is None and is_open:
                 # enter(), but for the calls: who comes from a selector has slept, and finds the caches cold.
                 self._waiting = me

@@ -246,6 +246,45 @@ def test_a_signal_handler_takes_the_first_where_one_begins(memory: MEMORY, hog: 
 
 
 @v1
+def test_one_asks_again_and_again_and_each_event_is_another(memory: MEMORY) -> None:
+    with memory.threshold_events("2M") as events, select.epoll() as epoll:
+        epoll.register(events)
+        for _ in range(3):
+            with holding(memory.path, 8 * MIB) as task:
+                for step, expected in ((held, True), (let_go, False)):
+                    step(task)
+                    seen = None
+                    while seen is not expected and epoll.poll(PATIENCE):
+                        event = events.wait(0)
+                        seen = event and event.above
+                        del event  # it was looked at, and is used again
+                    assert seen is expected
+
+
+@v1
+def test_who_does_not_wait_is_refused_as_who_does(memory: MEMORY) -> None:
+    def ask() -> str:
+        try:
+            return str(events.wait(0))
+        except (BusyError, ClosedError, GroupRemovedError) as error:
+            return type(error).__name__
+
+    with memory.threshold_events("2M") as events:
+        assert ask() == "None"
+        assert processes.forked(ask) == "ClosedError"
+        with ThreadPoolExecutor(1) as pool:
+            waiter = pool.submit(lambda: list(events))
+            until_waiting(events)
+            assert ask() == "BusyError"
+            memory.delete()
+            assert waiter.result(PATIENCE) == []
+        assert [ask(), ask()] == ["GroupRemovedError"] * 2
+        events.close()
+        assert ask() == "ClosedError"
+    memory.create()
+
+
+@v1
 @pytest.mark.parametrize("function", ["begin", "prepare", "poll", "deliver"])
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_an_interrupt_loses_no_crossing(
