@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _LOG = "/dev/kmsg"
 # How many victims are remembered for groups that have not asked yet.
 _MOST = 10_000
-# The kernel counts a kill before it logs it, in the same breath.
-_PATIENCE = 0.01
+# The kernel counts a kill before it logs it, in the same breath. In seconds.
+MOMENT = 0.01
 _PAUSE = 0.0005
 # How the kernel's lines begin; a process may have any name, and be named in other lines.
 _ANNOUNCED = b"oom-kill:constraint="
@@ -72,33 +72,47 @@ class KernelLog:
             return self.last
 
     def since(
-        self, group: str, after: int, kills: int, most: int | None, *, late: int = 0, heard: bool = False
+        self,
+        group: str,
+        after: int,
+        kills: int,
+        most: int | None,
+        *,
+        late: int = 0,
+        behind: int = 0,
+        coming: int = 0,
+        heard: bool = False,
+        patience: float = MOMENT,
     ) -> tuple[int, tuple[Victim, ...], int]:
         """Return the position after the next victims in a group and below it, those victims, and how many are late.
 
-        Waits a moment until there are so many as `kills`; `most` leaves the others for the next time. `late`: so many
-        of the first were told before the log had them, and are left out. `heard`: only those of OOMs of which the group
-        was signalled.
+        Waits so many seconds at most until there are so many as `kills`, and those `behind`, which are later events';
+        those `coming` may be there, and are an open event's. `most` leaves the others for the next time. `late`: so
+        many of the first were told before the log had them, and are left out. `heard`: only those of OOMs of which the
+        group was signalled.
         """
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + patience
         while True:
             with looking:
                 self._catch_up()
                 last, new = self.last, self._after(after)
-            found = [(at, each, limited) for at, each, limited in new if each and _is_below(each.group, group)]
-            # Of those whose group was left out, any may be one of these.
-            nameless = sum(each is None for _, each, _ in new)
-            missing = max(0, kills + late - len(found) - nameless)
+            named = [each for each in new if each[1] is not None and _is_below(each[1].group, group)]
+            nameless = [each for each in new if each[1] is None]
+            missing = max(0, late + kills + behind - len(named) - len(nameless))
             if not missing or time.monotonic() > deadline:
                 break
             time.sleep(_PAUSE)
-        late = max(0, late - nameless)
+        # Of those whose group was left out, any may be one of these; they come in the order of the events.
+        if most is not None:
+            nameless = nameless[: max(0, late + most + behind + coming - len(named))]
+        found = sorted(named + nameless, key=_number)
         told, others = found[:late], found[late:]
-        wanted = [each for each in others if not heard or _hears(group, each[2])]
-        if most is not None and len(wanted) > most:
-            wanted = wanted[:most]
+        if heard:
+            others = [each for each in others if _hears(group, each[2])]
+        wanted = others[: max(kills, len(others) - behind - coming)][:most]
+        if behind or coming or len(wanted) < len(others):
             last = max((at for at, _, _ in told + wanted), default=after)
-        return last, tuple(each for _, each, _ in wanted), missing
+        return last, tuple(each for _, each, _ in wanted if each is not None), max(0, missing - behind)
 
     def heard(self, group: str, after: int) -> tuple[list[tuple[int, bool]], bool]:
         """Return the kills after a position of whose OOMs a group was signalled, and whether these are all.
@@ -123,7 +137,8 @@ class KernelLog:
         )
 
     def _after(self, position: int) -> list[tuple[int, Victim | None, str]]:
-        return [(number, *self._victims[number]) for number in self._victims if number > position]
+        first = max(position, self.last - _MOST) + 1
+        return [(number, *self._victims[number]) for number in range(first, self.last + 1)]
 
     def _catch_up(self) -> None:
         # A signal handler may raise wherever something is called, or catch up itself: what it leaves is done again, and
@@ -183,6 +198,10 @@ class KernelLog:
             limited, group = _groups(announced)
         known = group and pid.isdecimal() and anon.isdecimal()
         return Victim(pid=int(pid), name=name, anon_rss=int(anon) * 1024, group=group) if known else None, limited
+
+
+def _number(kill: tuple[int, Victim | None, str]) -> int:
+    return kill[0]
 
 
 def _is_below(group: str, other: str) -> bool:

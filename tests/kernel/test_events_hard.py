@@ -337,6 +337,32 @@ def test_an_interrupt_of_who_takes_an_event_leaves_it_to_the_next(
     os.close(eventfd)
 
 
+@v1
+@pytest.mark.parametrize("are_kept", [True, False])
+def test_many_whose_group_the_kernel_left_out_are_told_one_by_one(
+    memory: MEMORY, hog: Hogs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, are_kept: bool
+) -> None:
+    """In a storm it tells the groups of ten in five seconds; here it tells only the last one's."""
+    reader, writer = written_log(tmp_path)
+    monkeypatch.setattr(victims, "shared", reader)
+    _, name = victims.log_of(memory._place)
+    kept, pids = [], []
+    with memory.oom_events() as events:
+        for left in reversed(range(20)):
+            pids.append(hog.be_killed(memory.path))
+            if not left:
+                announced = f"oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg={name},task_memcg={name}"
+                os.write(writer, f"6,1,2,-;{announced},task=hog,pid={pids[-1]},uid=0\n".encode())
+            os.write(writer, f"6,1,2,-;Killed process {pids[-1]} (hog) total-vm:1kB, anon-rss:1kB\n".encode())
+            kept.append(next_kill_unasked(events))
+            if not are_kept:
+                del kept[:-1]
+        assert [victim.pid for victim in kept.pop().victims] == pids[-1:]
+        assert all((each.kills, each.victims) == (1, ()) for each in kept)
+    reader.close()
+    os.close(writer)
+
+
 def fresh(memory: MEMORY) -> oom.FreshSubscription:
     """Subscribe as if the log had nothing new to read, whatever else goes on here."""
     top = _native.top(memory._place.hierarchy.path)

@@ -211,6 +211,50 @@ def test_victims_that_the_log_is_late_with_are_not_the_next_events(log: tuple[Ke
     assert [each.pid for each in reader.since("/g", position, 1, 1)[1]] == [9]
 
 
+def test_those_whose_group_was_left_out_are_the_events_in_their_order_where_there_are_no_others(
+    log: tuple[KernelLog, Write],
+) -> None:
+    reader, write = log
+    for pid in (7, 8):
+        write(KILLED.format("", pid, "hog"))
+    write(kill("/g", 9))
+    found, position = [], 0
+    for behind in (2, 1, 0):
+        position, victims, late = reader.since("/g", position, 1, 1, behind=behind)
+        found.append(([each.pid for each in victims], late))
+    assert found == [([], 0), ([], 0), ([9], 0)]
+    assert position == 3
+
+
+def test_where_all_can_be_named_they_are(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(KILLED.format("", 6, "hog"))  # of another group
+    write(kill("/g", 7))
+    write(kill("/g", 8))
+    write(KILLED.format("", 9, "hog"))
+    position, victims, _ = reader.since("/g", 0, 1, 1, behind=1)
+    assert ([each.pid for each in victims], position) == ([7], 2)
+    position, victims, _ = reader.since("/g", position, 1, 1)
+    assert ([each.pid for each in victims], position) == ([8], 4)
+
+
+def test_who_is_named_may_be_the_victim_of_an_event_that_is_open_yet(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(KILLED.format("", 7, "hog"))
+    write(kill("/g", 8))
+    position, victims, _ = reader.since("/g", 0, 1, 1, coming=1)
+    assert (victims, position) == ((), 1)
+    assert [each.pid for each in reader.since("/g", position, 1, 1)[1]] == [8]
+
+
+def test_those_that_are_behind_are_waited_for_and_no_one_s_but_the_last_s_is_late(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(kill("/g", 7))
+    position, victims, late = reader.since("/g", 0, 1, 1, behind=2)
+    assert ([each.pid for each in victims], late) == ([7], 0)
+    assert reader.since("/g", position, 2, 2, patience=0) == (1, (), 2)
+
+
 def test_late_victims_are_left_out_of_those_that_were_heard_of(log: tuple[KernelLog, Write]) -> None:
     reader, write = log
     write(kill("/g/below", 7))
