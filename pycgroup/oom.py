@@ -124,9 +124,10 @@ class OomWatch(Watch[OomEvent]):
     def _name(self, *, leave: int = 0, patience: float = MOMENT, coming: int = 0) -> None:
         """Look up the victims of the closed events, first things first, but for so many of the last.
 
-        Waits so many seconds at most for those that the log does not have yet. `coming`: as _coming() does not know.
+        Waits so many seconds at most for those that the log does not have yet. `coming`: as _coming(), where that does
+        not know yet.
         """
-        coming = coming or self._coming()
+        until, coming = time.monotonic() + patience, coming or self._coming()
         with looking:
             while len(unnamed := self._unnamed) > leave:
                 (event, kills, most), *others = unnamed
@@ -136,14 +137,13 @@ class OomWatch(Watch[OomEvent]):
                     kills, most = kills + others[0][1], most + others[0][2]
                     del others[0]
                 behind = sum(each for _, each, _ in others)
-                logged, victims, late = self._victims(kills, most, behind=behind, coming=coming, patience=patience)
+                logged, victims, late = self._victims(kills, most, behind=behind, coming=coming, until=until)
                 if known is not None:
                     killed = max(kills, len(victims))
                     known.settle(killed, victims, _confidence(known, killed, len(victims)))
                 # Whoever was interrupted does all of it again, unless a signal handler has done it meanwhile.
                 if self._unnamed is unnamed:
                     self._logged, self._late, self._unnamed = logged, late, tuple(others)
-                patience = 0
 
     def _victims(self, kills: int, most: int | None, **how: Any) -> tuple[int, tuple[Victim, ...], int]:
         """Return how far the log was read, the next victims, and how many it does not have yet: as since() does."""

@@ -82,24 +82,25 @@ class KernelLog:
         behind: int = 0,
         coming: int = 0,
         heard: bool = False,
-        patience: float = MOMENT,
+        until: float | None = None,
     ) -> tuple[int, tuple[Victim, ...], int]:
         """Return the position after the next victims in a group and below it, those victims, and how many are late.
 
-        Waits so many seconds at most until there are so many as `kills`, and those `behind`, which are later events';
-        those `coming` may be there, and are an open event's. `most` leaves the others for the next time. `late`: so
-        many of the first were told before the log had them, and are left out. `heard`: only those of OOMs of which the
-        group was signalled.
+        Waits until there are so many as `kills`, or for a moment, or until a time of the monotonic clock. `most` leaves
+        the others for the next time: those `behind` are later events', as are those `coming`, which may be there or
+        not. `late`: so many of the first were told before the log had them, and are left out. `heard`: only those of
+        OOMs of which the group was signalled.
         """
-        deadline = time.monotonic() + patience
+        if until is None:
+            until = time.monotonic() + MOMENT
         while True:
             with looking:
                 self._catch_up()
                 last, new = self.last, self._after(after)
             named = [each for each in new if each[1] is not None and _is_below(each[1].group, group)]
             nameless = [each for each in new if each[1] is None]
-            missing = max(0, late + kills + behind - len(named) - len(nameless))
-            if not missing or time.monotonic() > deadline:
+            missing = max(0, late + kills - len(named) - len(nameless))
+            if not missing or time.monotonic() > until:
                 break
             time.sleep(_PAUSE)
         # Of those whose group was left out, any may be one of these; they come in the order of the events.
@@ -110,9 +111,9 @@ class KernelLog:
         if heard:
             others = [each for each in others if _hears(group, each[2])]
         wanted = others[: max(kills, len(others) - behind - coming)][:most]
-        if behind or coming or len(wanted) < len(others):
+        if len(wanted) < len(others):
             last = max((at for at, _, _ in told + wanted), default=after)
-        return last, tuple(each for _, each, _ in wanted if each is not None), max(0, missing - behind)
+        return last, tuple(each for _, each, _ in wanted if each is not None), missing
 
     def heard(self, group: str, after: int) -> tuple[list[tuple[int, bool]], bool]:
         """Return the kills after a position of whose OOMs a group was signalled, and whether these are all.

@@ -123,6 +123,38 @@ def late_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LateLo
     log.close()
 
 
+class ToldLog:
+    """A kernel log that has what it is told."""
+
+    def __init__(self, folder: Path, group: str) -> None:
+        self.reader, self._writer = written_log(folder)
+        self._group = group
+
+    def tell(self, pid: int, *, named: bool) -> None:
+        """Have it tell of a kill, with the victim's group or without."""
+        if named:
+            groups = f"oom_memcg={self._group},task_memcg={self._group}"
+            self._write(f"oom-kill:constraint=CONSTRAINT_MEMCG,{groups},task=hog,pid={pid},uid=0")
+        self._write(f"Killed process {pid} (hog) total-vm:1kB, anon-rss:1kB")
+
+    def _write(self, text: str) -> None:
+        os.write(self._writer, f"6,1,2,-;{text}\n".encode())
+        self.reader.position()  # takes it: a pipe holds few packets
+
+    def close(self) -> None:
+        self.reader.close()
+        os.close(self._writer)
+
+
+@pytest.fixture
+def told_log(memory: MEMORY, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ToldLog]:
+    """Have the kernel log tell what the test says."""
+    log = ToldLog(tmp_path, memory._place.hierarchy.logged(memory.path) or "")
+    monkeypatch.setattr(victims, "shared", log.reader)
+    yield log
+    log.close()
+
+
 @pytest.fixture
 def siblings(memory: MEMORY) -> Iterator[tuple[str, str]]:
     """Make two groups below the full one; return their directories."""
@@ -338,29 +370,64 @@ def test_an_interrupt_of_who_takes_an_event_leaves_it_to_the_next(
 
 
 @v1
+@pytest.mark.parametrize("lag", [0, 1])
 @pytest.mark.parametrize("are_kept", [True, False])
 def test_many_whose_group_the_kernel_left_out_are_told_one_by_one(
-    memory: MEMORY, hog: Hogs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, are_kept: bool
+    memory: MEMORY, hog: Hogs, told_log: ToldLog, are_kept: bool, lag: int
 ) -> None:
-    """In a storm it tells the groups of ten in five seconds; here it tells only the last one's."""
-    reader, writer = written_log(tmp_path)
-    monkeypatch.setattr(victims, "shared", reader)
-    _, name = victims.log_of(memory._place)
+    """In a storm it tells the groups of ten in five seconds; here it tells only the last ones'."""
     kept, pids = [], []
     with memory.oom_events() as events:
-        for left in reversed(range(20)):
+        for number in range(20):
             pids.append(hog.be_killed(memory.path))
-            if not left:
-                announced = f"oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg={name},task_memcg={name}"
-                os.write(writer, f"6,1,2,-;{announced},task=hog,pid={pids[-1]},uid=0\n".encode())
-            os.write(writer, f"6,1,2,-;Killed process {pids[-1]} (hog) total-vm:1kB, anon-rss:1kB\n".encode())
+            if number >= lag:
+                told_log.tell(pids[number - lag], named=number - lag >= 16)
             kept.append(next_kill_unasked(events))
             if not are_kept:
                 del kept[:-1]
-        assert [victim.pid for victim in kept.pop().victims] == pids[-1:]
-        assert all((each.kills, each.victims) == (1, ()) for each in kept)
-    reader.close()
-    os.close(writer)
+        for pid in pids[20 - lag :]:
+            told_log.tell(pid, named=True)
+        found = [(event.kills, [victim.pid for victim in event.victims]) for event in kept]
+        assert found == [(1, [pid] if pid in pids[16:] else []) for pid in pids][-len(kept) :]
+
+
+@v1
+def test_the_next_one_s_victim_is_not_the_last_one_s(memory: MEMORY, hog: Hogs, told_log: ToldLog) -> None:
+    with memory.oom_events() as events:
+        told_log.tell(hog.be_killed(memory.path), named=False)
+        first = next_kill_unasked(events)
+        pid = hog.be_killed(memory.path)
+        told_log.tell(pid, named=True)
+        second = next_kill_unasked(events)
+        assert first.victims == ()
+        assert [victim.pid for victim in second.victims] == [pid]
+
+
+@v1
+def test_a_signal_handler_asks_while_victims_are_looked_up(memory: MEMORY, hog: Hogs, told_log: ToldLog) -> None:
+    found = []
+
+    def kill() -> int:
+        pid = hog.be_killed(memory.path)
+        told_log.tell(pid, named=True)
+        return pid
+
+    def pids(event: OomEvent) -> list[int]:
+        return [victim.pid for victim in event.victims]
+
+    def handler() -> None:
+        pid = kill()
+        found.append((pids(next_kill_unasked(events)), [pid]))
+
+    with memory.oom_events() as events:
+        one = kill()
+        event = next_kill_unasked(events)
+        with interrupted("since", handler):
+            found.append((pids(event), [one]))
+        last = kill()
+        found.append((pids(next_kill_unasked(events)), [last]))
+    assert len(found) == 3
+    assert all(seen == expected for seen, expected in found)
 
 
 def fresh(memory: MEMORY) -> oom.FreshSubscription:

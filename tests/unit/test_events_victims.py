@@ -247,12 +247,12 @@ def test_who_is_named_may_be_the_victim_of_an_event_that_is_open_yet(log: tuple[
     assert [each.pid for each in reader.since("/g", position, 1, 1)[1]] == [8]
 
 
-def test_those_that_are_behind_are_waited_for_and_no_one_s_but_the_last_s_is_late(log: tuple[KernelLog, Write]) -> None:
+def test_those_that_are_behind_are_late_when_it_is_their_turn(log: tuple[KernelLog, Write]) -> None:
     reader, write = log
     write(kill("/g", 7))
     position, victims, late = reader.since("/g", 0, 1, 1, behind=2)
     assert ([each.pid for each in victims], late) == ([7], 0)
-    assert reader.since("/g", position, 2, 2, patience=0) == (1, (), 2)
+    assert reader.since("/g", position, 2, 2, until=0) == (1, (), 2)
 
 
 def test_late_victims_are_left_out_of_those_that_were_heard_of(log: tuple[KernelLog, Write]) -> None:
