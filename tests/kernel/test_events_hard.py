@@ -370,7 +370,7 @@ def test_an_interrupt_of_who_takes_an_event_leaves_it_to_the_next(
 
 
 @v1
-@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize("lag", [0, 2])
 @pytest.mark.parametrize("are_kept", [True, False])
 def test_many_whose_group_the_kernel_left_out_are_told_one_by_one(
     memory: MEMORY, hog: Hogs, told_log: ToldLog, are_kept: bool, lag: int
