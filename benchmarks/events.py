@@ -2,9 +2,9 @@
 """Events beside a C listener: ``python -m benchmarks.events [--rounds N]``.
 
 Latency is from the page that crosses the threshold, or that runs into the limit, to the event being in hand. One
-listener at a time, in a process of its own; they take turns of some tens of events. The listener has a processor of its own,
-and before each event all rest, so that it sleeps as deeply as it does where events are rare: otherwise it is a matter
-of chance on which processor it wakes and whether that was asleep, which makes a difference of 50 us to anybody.
+listener at a time, in a process of its own; they take turns of some tens of events. The listener has a processor of its
+own, and before each event all rest, so that it sleeps as deeply as it does where events are rare: otherwise it is a
+matter of chance on which processor it wakes and whether that was asleep, which makes a difference of 50 us to anybody.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 IN_C = {"C, without a group": "run", "C, the whole life": "life"}
 TARGETS = {0.04: 1.3, 0.0: 1.6}  # the ratio to plain, by the seconds of rest before each life
 LOOP = 20_000_000  # nanoseconds, some twenty lives: in fewer it is rather the change of turns that is measured
-SINGLE = 3  # times as many turns where one is a single life: their quartiles are 0.3 apart
+TIMES = 3  # as many turns as elsewhere: their quartiles are far apart
 AHEAD = 3.5
 POOL = "ProcessPoolExecutor"
 POOLS = {"pycgroup, spawn": "spawn", "pycgroup, forkserver": "forkserver"}
@@ -43,20 +43,20 @@ def run(place: Place, program: Limit, rounds: int) -> None:
             else:
                 print(answer)
         for pause in TARGETS:
-            costs = interleave(turns, rounds * SINGLE if pause else rounds, pause, LOOP)
-            print(_block(pause, figures(costs, PLAIN)), flush=True)
+            costs = interleave(turns, rounds * TIMES, pause, LOOP)
+            print(_block(pause, figures(costs, PLAIN), figures(costs, OURS)), flush=True)
 
 
-def _block(pause: float, found: Mapping[str, Figure]) -> str:
+def _block(pause: float, found: Mapping[str, Figure], beside_ours: Mapping[str, Figure]) -> str:
     how = f"isolated, {pause * 1000:.0f} ms apart" if pause else "in a hot loop"
     head = f"whole life, {how}  (1.00 = {PLAIN}, {found[PLAIN].cost / 1e6:.2f} ms)"
     lines = ["", head, "-" * len(head)]
     for name, figure in found.items():
-        beside = f"{figure.cost / found[OURS].cost:8.2f} x ours" if not name.startswith("pycgroup") else ""
+        beside = f"{beside_ours[name].ratio:8.2f} x ours" if not name.startswith("pycgroup") else ""
         has_target = name in (OURS, JUST_THAT)
         target = f"   target <= {TARGETS[pause]}: {_met(figure.ratio <= TARGETS[pause])}" if has_target else ""
         lines.append(f"  {name:<28}{figure.ratio:8.2f}  ({figure.low:.2f}..{figure.high:.2f}){beside}{target}")
-    peers = {name: figure.cost / found[OURS].cost for name, figure in found.items() if name in PEERS}
+    peers = {name: figure.ratio for name, figure in beside_ours.items() if name in PEERS}
     if peers:
         nearest = min(peers, key=peers.__getitem__)
         met = _met(peers[nearest] >= AHEAD)
