@@ -52,16 +52,19 @@ os.register_at_fork(after_in_child=_in_child)
 
 
 class Ahead(Generic[T]):
-    """The next event, made before it comes, so that it is with its reader as soon as can be."""
+    """The next event, made before it comes, so that it is with its reader as soon as can be.
+
+    It is the `last` that was made, once more, where nobody else has that any longer: at once if nobody has looked at it,
+    as it is given `find` still.
+    """
 
     __slots__ = ("event", "find", "last", "listener", "take", "turn", "turned", "wait")
 
     def __init__(self, signal: EventFd, find: Callable[[], dict[str, Any]], none: object) -> None:
         #: It; None once it is delivered, and with it all signals that were taken, until there is another one.
         self.event: T | None = None
-        #: The one that was made last, and is used again once nobody has it any more: `none` where there was none yet.
+        #: `none` where there was none yet.
         self.last: Any = none
-        #: What an event is given that is not looked at yet.
         self.find = find
         #: What waits for it, and who counts the signals there.
         self.wait = signal.waiter()
@@ -218,7 +221,8 @@ class Subscription(Generic[T]):
             ahead = watch.ahead
             is_open = self._pid == process and not (self._closed or self._removed)
             if left == 0 and ahead is not None and self._waiting is None and is_open:
-                # enter(), but for the calls: who comes from a selector has slept, and finds the caches cold.
+                # enter(), but for the calls and what poll() sees to: who comes from a selector has slept, and finds the
+                # caches cold.
                 self._waiting = me
                 if getrefcount(ahead.last) == NOBODYS and ahead.last._given is ahead.find:  # noqa: SLF001  # as above
                     ahead.event = ahead.last

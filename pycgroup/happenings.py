@@ -230,7 +230,8 @@ class OomEvent(Event):
     @classmethod
     def later(cls, find: Callable[[], dict[str, Any]]) -> Self:
         self = super().later(find)
-        self.settle(*_OUTCOME.values())
+        object.__setattr__(self, "_outcome", tuple(_OUTCOME.values()))
+        object.__setattr__(self, "_complete", None)
         return self
 
     def _completed(self) -> tuple[int, tuple[Victim, ...], str]:
@@ -245,7 +246,9 @@ class OomEvent(Event):
         object.__setattr__(self, "_complete", complete)
 
     def settle(self, kills: int, victims: tuple[Victim, ...], confidence: str) -> None:
-        """Note what became of it; for the subscription."""
+        """Note what became of it, unless that is known already; for the subscription."""
+        if self._complete is None:
+            return  # a signal handler has asked meanwhile
         object.__setattr__(self, "_outcome", (kills, victims, confidence))
         object.__setattr__(self, "_complete", None)
 

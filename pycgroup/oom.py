@@ -112,45 +112,56 @@ class OomWatch(Watch[OomEvent]):
         except OSError:
             return None
 
-    def _coming(self) -> int:
-        """Return how many may be killed yet, or already, of whom no closed event tells."""
-        return 0
-
-    def _name_if_many(self, coming: int = 0) -> None:
+    def _name_if_many(self) -> None:
         """Look up victims that nobody has asked for, before they are too many; the last may not be logged yet."""
         if len(self._unnamed) > _MOST_UNNAMED:
-            self._name(leave=1, patience=0, coming=coming)  # somebody waits for the next event
+            self._name(leave=1, patience=0)  # somebody waits for the next event
 
-    def _name(self, *, leave: int = 0, patience: float = MOMENT, coming: int = 0) -> None:
-        """Look up the victims of the closed events, first things first, but for so many of the last.
+    def _name(self, *, leave: int = 0, patience: float = MOMENT) -> None:
+        """Look up the victims of the closed events, the first ones first, but leave so many of the last.
 
-        Waits so many seconds at most for those that the log does not have yet. `coming`: as _coming(), where that does
-        not know yet.
+        Waits so many seconds at most for those that the log does not have yet.
         """
-        until, coming = time.monotonic() + patience, coming or self._coming()
         with looking:
+            until = time.monotonic() + patience
             while len(unnamed := self._unnamed) > leave:
-                (event, kills, most), *others = unnamed
-                known = event()
+                event, kills, most = unnamed[0]
+                known, count = event(), 1
                 # Whose is whose does not matter where nobody has the events any more.
-                while known is None and len(others) > leave and others[0][0]() is None:
-                    kills, most = kills + others[0][1], most + others[0][2]
-                    del others[0]
-                behind = sum(each for _, each, _ in others)
-                logged, victims, late = self._victims(kills, most, behind=behind, coming=coming, until=until)
+                while known is None and count < len(unnamed) - leave and unnamed[count][0]() is None:
+                    kills, most, count = kills + unnamed[count][1], most + unnamed[count][2], count + 1
+                left = unnamed[count:]
+                logged, victims, late = self._victims(kills, most, later=partial(self._later, left), until=until)
+                # Whoever is interrupted does all of it again, unless a signal handler has done it meanwhile.
                 if known is not None:
                     killed = max(kills, len(victims))
                     known.settle(killed, victims, _confidence(known, killed, len(victims)))
-                # Whoever was interrupted does all of it again, unless a signal handler has done it meanwhile.
                 if self._unnamed is unnamed:
-                    self._logged, self._late, self._unnamed = logged, late, tuple(others)
+                    self._logged, self._late, self._unnamed = logged, late, left
 
-    def _victims(self, kills: int, most: int | None, **how: Any) -> tuple[int, tuple[Victim, ...], int]:
+    def _later(self, closed: tuple[tuple[Callable[[], OomEvent | None], int, int], ...]) -> int:
+        """Return how many kills are counted by now: those of closed events, and those that no closed event has."""
+        control = self._control()
+        return sum(kills for _, kills, _ in closed) + (0 if control is None else self._uncounted(control))
+
+    def _uncounted(self, control: OomControl) -> int:
+        """Return how many of the counted kills no closed event has."""
+        return max(0, _kills(control) - self._killed)
+
+    def _victims(
+        self,
+        kills: int,
+        most: int | None,
+        *,
+        later: Callable[[], int] | None = None,
+        heard: bool = False,
+        until: float | None = None,
+    ) -> tuple[int, tuple[Victim, ...], int]:
         """Return how far the log was read, the next victims, and how many it does not have yet: as since() does."""
         log, name = self._log()
         if log is None:
             return self._logged, (), self._late
-        return log.since(name, self._logged, kills, most, late=self._late, **how)
+        return log.since(name, self._logged, kills, most, late=self._late, later=later, heard=heard, until=until)
 
     def _last_victims(self, most: int | None, *, heard: bool = False) -> tuple[Victim, ...]:
         """Return the victims that are left when the group is gone."""
@@ -165,9 +176,9 @@ class OomWatch(Watch[OomEvent]):
 
     def _last_event(self, ooms: int, victims: tuple[Victim, ...]) -> OomEvent:
         """Return what had happened when the group went away, of which nothing can be read any more."""
-        event = OomEvent(**self._all(ooms, time.time(), None, dict.fromkeys(_FIGURES)))
-        event.settle(len(victims), victims, _confidence(event, len(victims), len(victims)))
-        return event
+        known = self._all(ooms, time.time(), None, dict.fromkeys(_FIGURES))
+        confidence = "named" if victims else "signalled"
+        return OomEvent(**known, kills=len(victims), victims=victims, confidence=confidence)
 
     def finish(self) -> None:
         with looking:
@@ -245,7 +256,7 @@ class SignalledOom(OomWatch):
             below = self._kills_below()
             if self._open is not None:
                 now = control or _decoded(self.now_if_possible(None))
-                self._close(self._open, now, below, coming=signals)
+                self._close(self._open, now, below, next_came=True)
             event = self._event(signals, control)
             opened, began = ref(event), time.monotonic()
             event.complete_by(lambda: self._complete(opened))
@@ -323,38 +334,40 @@ class SignalledOom(OomWatch):
         control: OomControl | None,
         below: Mapping[int, int],
         *,
-        coming: int = 0,
+        next_came: bool = False,
         is_late: bool = False,
     ) -> None:
         """Count what became of an event, by the counters, None if unknown, and the kills in the groups below.
 
-        Where the next one has come already, with so many OOMs, the kills of that are left to it.
+        Where the next one has come already, the kills of that are left to it.
         """
         own, kills, most = 0, 0, self._ooms
-        heard, _ = self._heard() if coming else ([], False)
+        heard, _ = self._heard() if next_came else ([], False)
         its, others = heard[: self._ooms], heard[self._ooms :]
         if control is None:
             below = self._below
         else:
             own = max(0, _kills(control) - self._killed)
-            if coming:
+            if next_came:
                 own = min(own, max(0, self._ooms - sum(elsewhere for _, elsewhere in its)))
             kills = own + _rise(self._below, below)
             # The log may be ahead of the counters: what it has beyond them is left to the next event. But what they
             # do not have after so long a time they never will, as the group below that it was in is gone.
             most = max(kills, most) if is_late else kills
         # What the log tells after heard() may be the next one's.
-        above, known = its[-1][0] if others else position(news=not coming), event()
+        above, known = its[-1][0] if others else position(news=not next_came), event()
+        if self._open is not event:
+            return  # a signal handler has closed it meanwhile
         # Nothing is called here, so that no signal handler's exception leaves half of it done.
         self._open, self._below, self._above = None, below, above
         self._killed += own
         self._unnamed += ((event, kills, most),)
         if known is not None:
             known.complete_by(self._name)
-        self._name_if_many(coming)
+        self._name_if_many()
 
-    def _coming(self) -> int:
-        return 0 if self._open is None else self._ooms
+    def _uncounted(self, control: OomControl) -> int:
+        return super()._uncounted(control) + _rise(self._below, self._kills_below())
 
     def is_told_by_signals(self, *, slept: bool) -> bool:
         log, name = self._log()

@@ -14,6 +14,8 @@ from .errors import UnavailableError
 from .happenings import Victim
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .hierarchy import Place
 
 _LOG = "/dev/kmsg"
@@ -79,38 +81,41 @@ class KernelLog:
         most: int | None,
         *,
         late: int = 0,
-        behind: int = 0,
-        coming: int = 0,
+        later: Callable[[], int] | None = None,
         heard: bool = False,
         until: float | None = None,
     ) -> tuple[int, tuple[Victim, ...], int]:
         """Return the position after the next victims in a group and below it, those victims, and how many are late.
 
         Waits until there are so many as `kills`, or for a moment, or until a time of the monotonic clock. `most` leaves
-        the others for the next time: those `behind` are later events', as are those `coming`, which may be there or
-        not. `late`: so many of the first were told before the log had them, and are left out. `heard`: only those of
+        the others for the next time. `late`: so many of the first were told before the log had them, and are left out.
+        `later` says how many more the kernel has counted by then, None where nobody can tell. `heard`: only those of
         OOMs of which the group was signalled.
         """
         if until is None:
             until = time.monotonic() + MOMENT
         while True:
+            more = 0 if later is None else later()
             with looking:
                 self._catch_up()
                 last, new = self.last, self._after(after)
+            is_steady = later is None or later() == more  # else there may be one more here, or not yet
             named = [each for each in new if each[1] is not None and _is_below(each[1].group, group)]
             nameless = [each for each in new if each[1] is None]
             missing = max(0, late + kills - len(named) - len(nameless))
-            if not missing or time.monotonic() > until:
+            if (is_steady and not missing) or time.monotonic() > until:
                 break
-            time.sleep(_PAUSE)
-        # Of those whose group was left out, any may be one of these; they come in the order of the events.
-        if most is not None:
-            nameless = nameless[: max(0, late + most + behind + coming - len(named))]
+            if is_steady:
+                time.sleep(_PAUSE)
+        # Of those whose group was left out, as many are of this one as were counted and are not named. They come in the
+        # order of the events.
+        if later is not None:
+            nameless = nameless[: max(0, late + kills + more - len(named))]
         found = sorted(named + nameless, key=_number)
         told, others = found[:late], found[late:]
         if heard:
             others = [each for each in others if _hears(group, each[2])]
-        wanted = others[: max(kills, len(others) - behind - coming)][:most]
+        wanted = others[: max(kills, len(others) - more)][:most]
         if len(wanted) < len(others):
             last = max((at for at, _, _ in told + wanted), default=after)
         return last, tuple(each for _, each, _ in wanted if each is not None), missing

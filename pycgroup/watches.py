@@ -139,7 +139,7 @@ class ThresholdWatch(SignalWatch[ThresholdEvent]):
         with looking:
             if getrefcount(ahead.last) > NOBODYS:
                 ahead.last.look()
-            # They have it, as it has them and its own method.
+            # Each has the other: the watch what is ahead, that the watch's method, and its last event the same.
             ahead.last, self._other, ahead.find = _NO_EVENT, _NO_EVENT, dict
 
 

@@ -216,9 +216,10 @@ static long long pycgroup_wait(struct pycgroup_listener *listener, long long nan
     return is_gone || watched < 0 ? -untold : untold;
 }
 
-/* Take what is there, and return as pycgroup_wait() does, by a listener's address, of which the last bit turns when all
-   that was taken has been told. With a single argument, and one that needs no conversion, the call takes half as long
-   where the caches are cold; and to note what was told would take as long as that call. */
+/* Take what is there, and return as pycgroup_wait() does. The file is asked last: what was read before that may hold the
+   removal's signal, which then nobody takes for another. It is called by a listener's address, of which the last bit
+   turns when all that was taken has been told. With a single argument, and one that needs no conversion, the call takes
+   half as long where the caches are cold; and to note what was told would take as long as that call. */
 static long long pycgroup_take(long long address)
 {
     struct pycgroup_listener *listener = (struct pycgroup_listener *)(intptr_t)(address & ~1LL);

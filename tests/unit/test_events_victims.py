@@ -219,8 +219,8 @@ def test_those_whose_group_was_left_out_are_the_events_in_their_order_where_ther
         write(KILLED.format("", pid, "hog"))
     write(kill("/g", 9))
     found, position = [], 0
-    for behind in (2, 1, 0):
-        position, victims, late = reader.since("/g", position, 1, 1, behind=behind)
+    for later in (lambda: 2, lambda: 1, lambda: 0):
+        position, victims, late = reader.since("/g", position, 1, 1, later=later)
         found.append(([each.pid for each in victims], late))
     assert found == [([], 0), ([], 0), ([9], 0)]
     assert position == 3
@@ -232,9 +232,9 @@ def test_where_all_can_be_named_they_are(log: tuple[KernelLog, Write]) -> None:
     write(kill("/g", 7))
     write(kill("/g", 8))
     write(KILLED.format("", 9, "hog"))
-    position, victims, _ = reader.since("/g", 0, 1, 1, behind=1)
+    position, victims, _ = reader.since("/g", 0, 1, 1, later=lambda: 1)
     assert ([each.pid for each in victims], position) == ([7], 2)
-    position, victims, _ = reader.since("/g", position, 1, 1)
+    position, victims, _ = reader.since("/g", position, 1, 1, later=int)
     assert ([each.pid for each in victims], position) == ([8], 4)
 
 
@@ -242,15 +242,31 @@ def test_who_is_named_may_be_the_victim_of_an_event_that_is_open_yet(log: tuple[
     reader, write = log
     write(KILLED.format("", 7, "hog"))
     write(kill("/g", 8))
-    position, victims, _ = reader.since("/g", 0, 1, 1, coming=1)
+    position, victims, _ = reader.since("/g", 0, 1, 1, later=lambda: 1)
     assert (victims, position) == ((), 1)
-    assert [each.pid for each in reader.since("/g", position, 1, 1)[1]] == [8]
+    assert [each.pid for each in reader.since("/g", position, 1, 1, later=int)[1]] == [8]
+
+
+def test_a_kill_that_is_counted_while_the_log_is_read_is_looked_for_there(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(KILLED.format("", 6, "hog"))  # of another group
+    write(kill("/g", 7))
+    counted = iter((0, 1, 1, 1))
+
+    def later() -> int:
+        now = next(counted)
+        if now and reader.last == 2:
+            write(kill("/g", 8))
+        return now
+
+    position, victims, _ = reader.since("/g", 0, 1, 1, later=later)
+    assert ([each.pid for each in victims], position) == ([7], 2)
 
 
 def test_those_that_are_behind_are_late_when_it_is_their_turn(log: tuple[KernelLog, Write]) -> None:
     reader, write = log
     write(kill("/g", 7))
-    position, victims, late = reader.since("/g", 0, 1, 1, behind=2)
+    position, victims, late = reader.since("/g", 0, 1, 1, later=lambda: 2)
     assert ([each.pid for each in victims], late) == ([7], 0)
     assert reader.since("/g", position, 2, 2, until=0) == (1, (), 2)
 
