@@ -54,8 +54,8 @@ os.register_at_fork(after_in_child=_in_child)
 class Ahead(Generic[T]):
     """The next event, made before it comes, so that it is with its reader as soon as can be.
 
-    It is the `last` that was made, once more, where nobody else has that any longer: at once if nobody has looked at it,
-    as it is given `find` still.
+    It is the `last` that was made, once more, where nobody else has that any longer: at once if nobody has looked at
+    it, as it is given `find` still.
     """
 
     __slots__ = ("event", "find", "last", "listener", "take", "turn", "turned", "wait")
