@@ -455,6 +455,29 @@ def test_a_signal_handler_asks_while_victims_are_looked_up(memory: MEMORY, hog: 
     assert all(seen == expected for seen, expected in found)
 
 
+@v1
+@pytest.mark.parametrize("function", ["_is_over", "_close", "_kills_below", "position", "_name", "since", "settle"])
+def test_a_signal_handler_asks_for_the_same_event(memory: MEMORY, hog: Hogs, told_log: ToldLog, function: str) -> None:
+    found = []
+
+    def ask() -> None:
+        found.append((event.kills, [victim.pid for victim in event.victims]))
+
+    def handler() -> None:
+        told_log.tell(pid, named=True)
+        ask()
+
+    with memory.oom_events() as events:
+        pid = hog.be_killed(memory.path)
+        event = next_kill_unasked(events)
+        with interrupted(function, handler):
+            ask()
+        assert found == [(1, [pid])] * 2
+        pid = hog.be_killed(memory.path)
+        told_log.tell(pid, named=True)
+        assert [victim.pid for victim in next_kill(events).victims] == [pid]
+
+
 def fresh(memory: MEMORY) -> oom.FreshSubscription:
     """Subscribe as if the log had nothing new to read, whatever else goes on here."""
     top = _native.top(memory._place.hierarchy.path)
