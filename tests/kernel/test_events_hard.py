@@ -130,10 +130,10 @@ class ToldLog:
         self.reader, self._writer = written_log(folder)
         self._group = group
 
-    def tell(self, pid: int, *, named: bool) -> None:
-        """Have it tell of a kill, with the victim's group or without."""
+    def tell(self, pid: int, *, named: bool, below: str = "") -> None:
+        """Have it tell of a kill, with the victim's group, or one below that, or without."""
         if named:
-            groups = f"oom_memcg={self._group},task_memcg={self._group}"
+            groups = f"oom_memcg={self._group},task_memcg={self._group}{below}"
             self._write(f"oom-kill:constraint=CONSTRAINT_MEMCG,{groups},task=hog,pid={pid},uid=0")
         self._write(f"Killed process {pid} (hog) total-vm:1kB, anon-rss:1kB")
 
@@ -398,12 +398,14 @@ def test_many_whose_group_the_kernel_left_out_are_told_one_by_one(
 
 
 @v1
-def test_the_next_one_s_victim_is_not_the_last_one_s(memory: MEMORY, hog: Hogs, told_log: ToldLog) -> None:
+@pytest.mark.usefixtures("siblings")
+@pytest.mark.parametrize("below", ["", "/a"])
+def test_the_next_one_s_victim_is_not_the_last_one_s(memory: MEMORY, hog: Hogs, told_log: ToldLog, below: str) -> None:
     with memory.oom_events() as events:
         told_log.tell(hog.be_killed(memory.path), named=False)
         first = next_kill_unasked(events)
-        pid = hog.be_killed(memory.path)
-        told_log.tell(pid, named=True)
+        pid = hog.be_killed(memory.path + below)
+        told_log.tell(pid, named=True, below=below)
         second = next_kill_unasked(events)
         assert first.victims == ()
         assert [victim.pid for victim in second.victims] == [pid]

@@ -263,6 +263,15 @@ def test_a_kill_that_is_counted_while_the_log_is_read_is_looked_for_there(log: t
     assert ([each.pid for each in victims], position) == ([7], 2)
 
 
+def test_who_was_in_a_group_below_that_is_gone_is_told_but_no_later_one(log: tuple[KernelLog, Write]) -> None:
+    reader, write = log
+    write(kill("/g", 7))
+    assert reader.since("/g", 0, 0, 1, later=lambda: 1) == (0, (), 0)  # the later event's
+    write(kill("/g", 8))
+    position, victims, _ = reader.since("/g", 0, 0, 1, later=lambda: 1)
+    assert ([each.pid for each in victims], position) == ([7], 1)
+
+
 def test_those_that_are_behind_are_late_when_it_is_their_turn(log: tuple[KernelLog, Write]) -> None:
     reader, write = log
     write(kill("/g", 7))
