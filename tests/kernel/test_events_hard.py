@@ -404,6 +404,8 @@ def test_the_next_one_s_victim_is_not_the_last_one_s(memory: MEMORY, hog: Hogs, 
     with memory.oom_events() as events:
         told_log.tell(hog.be_killed(memory.path), named=False)
         first = next_kill_unasked(events)
+        while cast("SignalledOom", events._watch)._open is not None:
+            events.wait(0.05)  # closes it as soon as the kill is counted
         pid = hog.be_killed(memory.path + below)
         told_log.tell(pid, named=True, below=below)
         second = next_kill_unasked(events)
