@@ -99,7 +99,7 @@ class KernelLog:
             with looking:
                 self._catch_up()
                 last, new = self.last, self._after(after)
-            is_steady = later is None or later() == more  # else there may be one more here, or not yet
+            is_steady = later is None or later() == more  # else the log may have another one, or not yet
             named = [each for each in new if each[1] is not None and _is_below(each[1].group, group)]
             nameless = [each for each in new if each[1] is None]
             missing = max(0, late + kills - len(named) - len(nameless))
@@ -144,7 +144,8 @@ class KernelLog:
 
     def _after(self, position: int) -> list[tuple[int, Victim | None, str]]:
         first = max(position, self.last - _MOST) + 1
-        return [(number, *self._victims[number]) for number in range(first, self.last + 1)]
+        numbers = range(first, self.last + 1)  # a signal handler may have the oldest forgotten meanwhile
+        return [(number, *self._victims[number]) for number in numbers if number in self._victims]
 
     def _catch_up(self) -> None:
         # A signal handler may raise wherever something is called, or catch up itself: what it leaves is done again, and
