@@ -214,6 +214,11 @@ class CountedOom(OomWatch):
             self._name_if_many()
             return event
 
+    def _control(self) -> OomControl | None:
+        # Not by the descriptor: who has read it hears no more of what has changed until then.
+        control: OomControl | None = self._figure("oom_control")
+        return None if self.is_closed or self.signal.is_gone() else control
+
     def outlived(self, _least: int, _most: int) -> OomEvent | None:
         with looking:
             self._name()

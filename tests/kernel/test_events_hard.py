@@ -1101,6 +1101,16 @@ def test_to_look_at_an_event_takes_nothing_from_the_next(memory: MEMORY, hog: Ho
         assert first.kills + second.kills == 2
 
 
+def test_to_ask_who_was_killed_takes_nothing_from_the_next(memory: MEMORY, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        hog.be_killed(memory.path)
+        first = next_kill_unasked(events)
+        hog.be_killed(memory.path)
+        assert len(first.victims) <= 1
+        second = next_kill(events)
+        assert first.kills + second.kills == 2
+
+
 @v1
 @pytest.mark.parametrize("meanwhile", [contextlib.nullcontext, alarms])
 def test_crossings_before_the_removal_are_told(
