@@ -111,7 +111,7 @@ class KernelLog:
         # order of the events.
         if later is not None:
             nameless = nameless[: max(0, late + kills + more - len(named))]
-        found = sorted(named + nameless, key=_number)
+        found = sorted(named + nameless)  # by their numbers, of which each is another
         told, others = found[:late], found[late:]
         if heard:
             others = [each for each in others if _hears(group, each[2])]
@@ -205,10 +205,6 @@ class KernelLog:
             limited, group = _groups(announced)
         known = group and pid.isdecimal() and anon.isdecimal()
         return Victim(pid=int(pid), name=name, anon_rss=int(anon) * 1024, group=group) if known else None, limited
-
-
-def _number(kill: tuple[int, Victim | None, str]) -> int:
-    return kill[0]
 
 
 def _is_below(group: str, other: str) -> bool:
