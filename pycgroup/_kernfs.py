@@ -139,7 +139,8 @@ def error(
         said = "the group does not exist"
         hint = hint if hint and setting is None else "create() makes it"
     elif kind is UnsupportedSettingError and number == errno.ENOENT:
-        said = "the group has no such file"
+        other = os.path.basename(cause.filename or "")  # which the setting's file is of no use without
+        said = f"the group has no {other if other not in ('', setting) else 'such file'}"
     hint = hint or (_FULL if number == errno.EAGAIN and setting is None else _REMEDIES.get(number, ""))
     message = f"{attempt}: {said}{'; ' if hint else ''}{hint}"
     return kind(message, group=group, setting=setting, value=value, errno=number)

@@ -29,7 +29,7 @@ _LONGEST_PATH = 4096 - 256
 _LONGEST_CONTROLLER = 31
 _LAST_TID = 2**31 - 1
 #: Where v1 registers an eventfd; memory's groups alone have it.
-_CONTROL = "cgroup.event_control"
+CONTROL = "cgroup.event_control"
 #: What is found out with a registration, from which bit on; and how many bits a descriptor has there. See eventfd.c.
 ABOVE, SCARCE, FRESH, NEWS = 1, 2, 4, 8
 FOUND, _FD_BITS = 58, 29
@@ -245,7 +245,7 @@ def register(top: Any, group: str, file: str, argument: str) -> int:
 
 def not_registered(answer: int, prefix: str, file: str) -> OSError:
     """Return the error that an answer below 0 stands for, of a group's file."""
-    of = file if not os.path.exists(prefix + file) else _CONTROL
+    of = file if not os.path.exists(prefix + file) else CONTROL
     return OSError(-answer, os.strerror(-answer), prefix + of)
 
 

@@ -119,7 +119,7 @@ class Core(Controller):
     irq_pressure = Reading(PRESSURE, v2="irq.pressure", doc="How long tasks waited for interrupts.", needs="Linux 6.1 with CONFIG_PSI")
 
     populated_events = EventSource(v2=populated_by_changes, doc="The first process coming into the group or below it, and the last one leaving.", nearest="notify_on_release, which runs the root's release_agent when the last process has left")
-    event = EventSource(v1=control_by_eventfd, doc="Any control file that takes event registrations, with any argument: event('memory.usage_in_bytes', '10M').", nearest="counter_events, oom_events, stall_events and populated_events, for what v2's files tell")
+    event = EventSource(v1=control_by_eventfd, doc="Any control file that takes event registrations, with any argument: event('memory.usage_in_bytes', '10M').", nearest="populated_events of every group, stall_events of CPU, MEMORY and BLKIO, oom_events and counter_events of MEMORY")
 
 
 class CPUACCT(Core, v1="cpuacct", v2=CORE, shows="usage"):

@@ -182,7 +182,8 @@ class OomEvent(Event):
     under_oom          whether its tasks wait for memory, because the killer is off (v1)
     oom_kill_disable   whether the killer is off (v1)
     usage limit peak   bytes, and failcnt, how often usage hit the limit; None where unknown
-    kills              how many processes the kernel has killed since the last event
+    kills              how many processes the kernel has killed in it and below since the last event, whichever of
+                       these groups was full
     victims            which those were, as far as the kernel log says
     confidence         how much of it was observed: "signalled" (the notification alone), "counted" (the kernel's
                        counters or under_oom bear it out) or "named" (each victim is known)
@@ -190,7 +191,8 @@ class OomEvent(Event):
     The event is delivered at once. What it says is read when it is first looked at, or else before the next one is
     waited for. The last three take longer on v1, where the kernel signals some milliseconds before it kills: they
     are completed when one of them is first asked for, which waits for the kernel's counter for up to a quarter of a
-    second, while wait() waits for the next event, when that comes, or when the subscription is closed. On v2 the
+    second, while wait() waits for the next event, when that comes, or when the subscription is closed. Where the group
+    is removed before, they are what had been counted by the delivery, and what the kernel log tells. On v2 the
     event is that a kill was counted; what the kernel counts as an OOM without a kill adds to `ooms` of the next
     (counter_events tells of each).
     """
@@ -214,7 +216,7 @@ class OomEvent(Event):
 
     @property
     def kills(self) -> int:
-        """How many processes the kernel has killed since the last event."""
+        """How many processes the kernel has killed in the group and below since the last event."""
         return self._completed()[0]
 
     @property

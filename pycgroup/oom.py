@@ -167,6 +167,11 @@ class OomWatch(Watch[OomEvent]):
         """Return the victims that are left when the group is gone."""
         return () if self._is_replaced() else self._victims(0, most, heard=heard)[1]
 
+    def _heard(self, after: int) -> tuple[list[tuple[int, bool]], bool]:
+        """Return what the log tells of the kills of which the group was signalled, as KernelLog.heard() does."""
+        log, name = self._log()
+        return ([], False) if log is None else log.heard(name, after)
+
     def _log(self) -> tuple[KernelLog | None, str]:
         return log_of(self._owner._place)
 
@@ -177,7 +182,8 @@ class OomWatch(Watch[OomEvent]):
     def _last_event(self, ooms: int, victims: tuple[Victim, ...]) -> OomEvent:
         """Return what had happened when the group went away, of which nothing can be read any more."""
         known = self._all(ooms, time.time(), None, dict.fromkeys(_FIGURES))
-        confidence = "named" if victims else "signalled"
+        # Those whose group the log left out may have been of this one.
+        confidence = "named" if victims and self._heard(self._logged)[1] else "signalled"
         return OomEvent(**known, kills=len(victims), victims=victims, confidence=confidence)
 
     def finish(self) -> None:
@@ -230,14 +236,15 @@ class SignalledOom(OomWatch):
     """v1: each signal is an OOM of the group or of one above it, and `memory.oom_control` counts the kills."""
 
     signal: EventFd
-    __slots__ = ("_above", "_began", "_below", "_below_then", "_ooms")
+    __slots__ = ("_above", "_began", "_below", "_below_then", "_ooms", "_then")
 
     #: Kills in each of the groups below, which the group's own counter leaves out.
     _below: Mapping[int, int]
-    #: The OOMs of the event that is open, when its signal was taken, and the kills in the groups below by then: those
-    #: are not what it is about.
+    #: The OOMs of the event that is open, when its signal was taken, and the kills by then: in the group, for where it
+    #: goes away before it is asked again, and in the groups below, which are not what the event is about.
     _ooms: int
     _began: float
+    _then: int
     _below_then: Mapping[int, int]
     #: How far the kernel log was read when the last event was closed.
     _above: int
@@ -259,14 +266,15 @@ class SignalledOom(OomWatch):
         control = _decoded(text)
         with looking:
             below = self._kills_below()
+            now = control or _decoded(self.now_if_possible(None))
             if self._open is not None:
-                now = control or _decoded(self.now_if_possible(None))
                 self._close(self._open, now, below, next_came=True)
+            then = self._killed if now is None else _kills(now)
             event = self._event(signals, control)
             opened, began = ref(event), time.monotonic()
             event.complete_by(lambda: self._complete(opened))
         # Nothing is called from here on: who is interrupted before leaves the signals to the next event.
-        self._ooms, self._began, self._below_then, self._open = signals, began, below, opened
+        self._ooms, self._began, self._then, self._below_then, self._open = signals, began, then, below, opened
         return event
 
     def _complete(self, opened: Callable[[], OomEvent | None]) -> None:
@@ -284,7 +292,7 @@ class SignalledOom(OomWatch):
             if self._open is not opened:
                 return True
             # The kernel counts a kill before it logs it.
-            (heard, is_all), control = self._heard(), self._control()
+            (heard, is_all), control = self._heard(self._above), self._control()
             if control is not None and not is_late and not self._is_explained(control, heard, is_all=is_all):
                 return False
             # Whose signal has come after that is not in these counters, but where it came before nobody can tell.
@@ -321,11 +329,6 @@ class SignalledOom(OomWatch):
             return kills + _rise(self._below, below) >= inside
         return kills + _rise(self._below_then, below) + sum(elsewhere for _, elsewhere in heard) >= wanted
 
-    def _heard(self) -> tuple[list[tuple[int, bool]], bool]:
-        """Return what the log tells of the kills of which the group was signalled, as KernelLog.heard() does."""
-        log, name = self._log()
-        return ([], False) if log is None else log.heard(name, self._above)
-
     def _kills_below(self) -> Mapping[int, int]:
         """Return the kills in the groups below; what was known of them where there are no descriptors to be had."""
         try:
@@ -346,19 +349,17 @@ class SignalledOom(OomWatch):
 
         Where the next one has come already, the kills of that are left to it.
         """
-        own, kills, most = 0, 0, self._ooms
-        heard, _ = self._heard() if next_came else ([], False)
+        heard, _ = self._heard(self._above) if next_came else ([], False)
         its, others = heard[: self._ooms], heard[self._ooms :]
+        own = max(0, (self._then if control is None else _kills(control)) - self._killed)
+        if next_came:
+            own = min(own, max(0, self._ooms - sum(elsewhere for _, elsewhere in its)))
         if control is None:
             below = self._below
-        else:
-            own = max(0, _kills(control) - self._killed)
-            if next_came:
-                own = min(own, max(0, self._ooms - sum(elsewhere for _, elsewhere in its)))
-            kills = own + _rise(self._below, below)
-            # The log may be ahead of the counters: what it has beyond them is left to the next event. But what they
-            # do not have after so long a time they never will, as the group below that it was in is gone.
-            most = max(kills, most) if is_late else kills
+        kills = own + _rise(self._below, below)
+        # The log may be ahead of the counters: what it has beyond them is left to the next event. But what they do not
+        # have after so long a time they never will, as the group below that it was in is gone.
+        most = max(kills, self._ooms) if is_late or control is None else kills
         # What the log tells after heard() may be the next one's.
         above, known = its[-1][0] if others else position(news=not next_came), event()
         if self._open is not event:

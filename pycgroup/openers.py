@@ -70,6 +70,7 @@ _EVENT_HINT = (
     "memory.usage_in_bytes and memory.memsw.usage_in_bytes take a number of bytes, memory.pressure_level a level, "
     "memory.oom_control nothing; no other file takes events"
 )
+_UNREGISTERED_HINT = "only MEMORY's files take registrations; the nearest: the events of MEMORY, or notify_on_release"
 _STALL_HINT = "the window is 500 ms to 10 s, without CAP_SYS_RESOURCE (root may lack it) a multiple of 2 s"
 
 
@@ -118,6 +119,8 @@ def _failed(group: Holder, cause: OSError, file: str, value: object = None, hint
     attempt = f"{group._label()}: cannot watch {file}{f' for {value!r:.100}' if value else ''}"
     hints = _HINTS | _INOTIFY_HINTS if cause.filename == INOTIFY else _HINTS
     hint = hints.get(cause.errno or 0, hint if cause.errno == errno.EINVAL else "")
+    if cause.errno == errno.ENOENT and os.path.basename(cause.filename or "") == _native.CONTROL:
+        hint = _UNREGISTERED_HINT
     return _kernfs.error(cause, attempt, group=directory, directory=directory, setting=file, value=value, hint=hint)
 
 
@@ -194,8 +197,9 @@ def control_by_eventfd(group: Holder, file: str, argument: str | int = "") -> Su
     Raises InvalidNameError, InvalidValueError, GroupNotFoundError, UnsupportedSettingError.
     """
     text = str(argument)
-    if not text.isprintable():
-        raise InvalidValueError(f"{group._label()}.event: {argument!r} is not one line of text", value=argument)
+    if type(argument) not in (str, int) or not text.isprintable():
+        message = f"{group._label()}.event: {argument!r:.100} is neither one line of text nor a number"
+        raise InvalidValueError(message, value=argument)
     watch = ControlWatch(group._path, file, text)
     return _by_eventfd(group, names.file_name(file), text, watch, argument, hint=_EVENT_HINT)
 

@@ -10,8 +10,10 @@ import pydoc
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from inspect import signature
 from subprocess import PIPE
 from typing import TYPE_CHECKING, cast
@@ -40,6 +42,8 @@ from tests.support.interrupts import interrupt, interrupted
 from tests.support.unified import UNIFIED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pycgroup._signals import EventFd
     from pycgroup.events import Subscription
     from pycgroup.happenings import ThresholdEvent
@@ -332,8 +336,21 @@ def test_a_close_in_the_middle_is_no_signal(memory: MEMORY, timeout: float) -> N
 @needs("memory.memsw.usage_in_bytes")
 def test_memory_and_swap_together(memory: MEMORY, hog: Hogs) -> None:
     with memory.threshold_events("2M", memsw=True) as events:
+        held = {os.path.realpath(f"/proc/self/fd/{descriptor}") for descriptor in os.listdir("/proc/self/fd")}
+        assert f"{memory.path}/memory.memsw.usage_in_bytes" in held
         assert hog.take(memory.path, 8 * MIB) == 0
         assert events.wait(PATIENCE) is not None
+
+
+@v1
+@needs("memory.memsw.usage_in_bytes")
+@needs("swap")
+def test_what_is_swapped_out_counts_only_with_swap(memory: MEMORY, hog: Hogs) -> None:
+    memory.modify(limit_in_bytes="4M")
+    with memory.threshold_events("6M", memsw=True) as both, memory.threshold_events("6M") as alone:
+        assert hog.take(memory.path, 12 * MIB) == 0
+        assert both.wait(PATIENCE) is not None
+        assert alone.wait(0) is None
 
 
 DRIFTING = """
@@ -412,6 +429,64 @@ def test_pressure(memory: MEMORY, hog: Hogs, mode: str) -> None:
         assert event.signals >= 1
 
 
+@contextlib.contextmanager
+def told_by_the_kernel(memory: MEMORY, argument: str) -> Iterator[int]:
+    """Give an eventfd that the kernel signals pressure to, without pycgroup."""
+    eventfd = os.eventfd(0, os.EFD_NONBLOCK)
+    with (
+        open(f"{memory.path}/memory.pressure_level") as watched,
+        open(f"{memory.path}/cgroup.event_control", "w") as to,
+    ):
+        to.write(f"{eventfd} {watched.fileno()} {argument}")
+    yield eventfd
+    os.close(eventfd)
+
+
+@v1
+@needs("root")  # as above
+@pytest.mark.parametrize(
+    ("mode", "is_watched_below", "comes"),
+    [("default", False, True), ("default", True, False), ("hierarchy", True, True), ("local", False, False)],
+)
+def test_whose_pressure_comes(memory: MEMORY, hog: Hogs, mode: str, is_watched_below: bool, comes: bool) -> None:
+    below = Cgroup.MEMORY(f"{memory.group_name}/below").create()
+    bound(below, "4M")
+    with contextlib.ExitStack() as stack:
+        if is_watched_below:
+            stack.enter_context(below.pressure_events("low"))
+        heard = stack.enter_context(told_by_the_kernel(memory, "low,hierarchy"))
+        # Who came later is signalled first.
+        events = stack.enter_context(memory.pressure_events("low", mode=mode))  # type: ignore[arg-type]
+        hog.be_killed(below.path)
+        assert select.select([heard], [], [], PATIENCE)[0]
+        assert (events.wait(0) is not None) is comes
+    below.delete()
+
+
+@v1
+@needs("root")  # as above
+def test_pressure_of_each_level_comes_as_often_as_the_kernel_signals_it(memory: MEMORY, tmp_path: Path) -> None:
+    bound(memory, "8M")
+    with open(tmp_path / "file", "wb") as file:
+        file.write(bytes(64 * MIB))
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # so that its pages are charged to who reads it
+    levels = ("low", "medium", "critical")
+    with contextlib.ExitStack() as stack:
+        theirs = [stack.enter_context(told_by_the_kernel(memory, level)) for level in levels]
+        ours = [stack.enter_context(memory.pressure_events(level)) for level in levels]  # type: ignore[arg-type]
+        read = 'echo 0 > "$1"/cgroup.procs && exec cat "$2" > /dev/null'
+        subprocess.run(["/bin/sh", "-c", read, "sh", memory.path, file.name], check=True)
+        counted, signalled, deadline = [0] * 3, [0] * 3, time.monotonic() + PATIENCE
+        while (counted != signalled or not any(counted)) and time.monotonic() < deadline:
+            for at in range(len(levels)):
+                counted[at] += sum(event.signals for event in iter(partial(ours[at].wait, 0), None))
+                with contextlib.suppress(BlockingIOError):
+                    signalled[at] += os.eventfd_read(theirs[at])
+        assert counted == signalled
+        assert counted[0] > counted[2], "what is read can be given back, at times with ease"
+
+
 @v1
 @pytest.mark.parametrize(("level", "mode"), [("high", "default"), ("low", "all"), ("", "default")])
 def test_pressure_levels_that_are_refused(memory: MEMORY, level: str, mode: str) -> None:
@@ -448,6 +523,8 @@ def test_any_control_file(memory: MEMORY, hog: Hogs) -> None:
         ("../tasks", "", InvalidNameError),
         ("memory.usage_in_bytes", "1\n2", InvalidValueError),
         ("memory.usage_in_bytes", "1" * 5000, InvalidValueError),
+        ("memory.usage_in_bytes", None, InvalidValueError),
+        ("memory.usage_in_bytes", True, InvalidValueError),
     ],
 )
 def test_registrations_that_are_refused(memory: MEMORY, file: str, argument: str, error: type[Exception]) -> None:
@@ -459,8 +536,14 @@ def test_registrations_that_are_refused(memory: MEMORY, file: str, argument: str
 
 @needs("pids", version=1)
 def test_v1_controllers_without_events_say_so(unique: Unique) -> None:
-    with Cgroup.PIDS(unique("pids")) as pids, pytest.raises(UnsupportedSettingError):
-        pids.event("pids.events")
+    with Cgroup.PIDS(unique("pids")) as pids:
+        for file in ("pids.max", "cgroup.procs"):
+            with pytest.raises(
+                UnsupportedSettingError, match=r"no cgroup\.event_control; only MEMORY's .* the nearest: "
+            ):
+                pids.event(file)
+        with pytest.raises(UnsupportedSettingError, match=r"no such file$"):
+            pids.event("pids.nothing")
 
 
 @v1
