@@ -404,6 +404,7 @@ def test_many_whose_group_the_kernel_left_out_are_told_one_by_one(
 def test_who_died_before_the_removal_is_named_only_where_all_are(
     memory: MEMORY, hog: Hogs, told_log: ToldLog, is_named: bool
 ) -> None:
+    told_log.tell(1, named=False)  # before anybody watched
     with memory.oom_events() as events:
         pids = [hog.be_killed(memory.path) for _ in range(2)]
         told_log.tell(pids[0], named=is_named)
@@ -412,6 +413,20 @@ def test_who_died_before_the_removal_is_named_only_where_all_are(
         event = next_kill_unasked(events)
         assert [victim.pid for victim in event.victims] == (pids if is_named else pids[1:])
         assert event.confidence == ("named" if is_named else "signalled")
+    memory.create()
+
+
+@v1
+def test_a_kill_after_the_delivery_is_the_log_s_where_the_group_is_gone(
+    memory: MEMORY, hog: Hogs, told_log: ToldLog
+) -> None:
+    with memory.oom_events() as events:
+        hog.order(memory.path)
+        event = next_kill_unasked(events)
+        pid, _ = hog.outcome()
+        told_log.tell(pid, named=True)
+        os.rmdir(memory.path)
+        assert (event.kills, event.confidence, event.victims[0].pid) == (1, "named", pid)
     memory.create()
 
 

@@ -523,8 +523,6 @@ def test_any_control_file(memory: MEMORY, hog: Hogs) -> None:
         ("../tasks", "", InvalidNameError),
         ("memory.usage_in_bytes", "1\n2", InvalidValueError),
         ("memory.usage_in_bytes", "1" * 5000, InvalidValueError),
-        ("memory.usage_in_bytes", None, InvalidValueError),
-        ("memory.usage_in_bytes", True, InvalidValueError),
     ],
 )
 def test_registrations_that_are_refused(memory: MEMORY, file: str, argument: str, error: type[Exception]) -> None:
@@ -532,6 +530,13 @@ def test_registrations_that_are_refused(memory: MEMORY, file: str, argument: str
     with pytest.raises(error):
         memory.event(file, argument)
     assert os.listdir("/proc/self/fd") == before
+
+
+@v1
+@pytest.mark.parametrize("argument", [None, True, 1.5, b"1M"])
+def test_arguments_that_are_neither_text_nor_a_number(memory: MEMORY, argument: object) -> None:
+    with pytest.raises(InvalidValueError, match=f"event: {argument!r} is neither"):
+        memory.event("memory.usage_in_bytes", argument)  # type: ignore[arg-type]
 
 
 @needs("pids", version=1)
