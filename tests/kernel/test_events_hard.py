@@ -376,7 +376,7 @@ def test_many_whose_group_the_kernel_left_out_are_told_one_by_one(
     memory: MEMORY, hog: Hogs, told_log: ToldLog, are_kept: bool, lag: int
 ) -> None:
     """In a storm it tells the groups of ten in five seconds; here it tells only the last ones'."""
-    kept, pids = [], []
+    kept, pids, named = [], [], []
     with memory.oom_events() as events:
         for number in range(20):
             pids.append(hog.be_killed(memory.path))
@@ -390,13 +390,16 @@ def test_many_whose_group_the_kernel_left_out_are_told_one_by_one(
         while (event := events.wait(0)) is not None:  # since Linux 5.16 the victim may signal once more
             kept.append(event)
         if are_kept:
-            assert [victim.pid for each in kept for victim in each.victims] == pids[16:]
+            named = [victim.pid for each in kept for victim in each.victims]
+            # On v1 the first may have the kills of both; then the log may be too late to tell it of the second.
+            is_early = lag > 0 and any(each.kills > 1 for each in kept)
+            assert named == pids[16:] or (is_early and named == pids[17:])
             assert sum(each.kills for each in kept) == len(pids)
         pid = hog.be_killed(memory.path)
         told_log.tell(pid, named=True)
         kept.append(next_kill_unasked(events))
         # Where the last one signalled once more and nobody has asked about that, it is the one that has the next kill.
-        assert [victim.pid for each in kept for victim in each.victims] == [*(pids[16:] if are_kept else []), pid]
+        assert [victim.pid for each in kept for victim in each.victims] == [*named, pid]
 
 
 @needs("kernel-log")

@@ -7,13 +7,12 @@ import asyncio
 import contextlib
 import os
 import pydoc
+import re
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from inspect import signature
 from subprocess import PIPE
 from typing import TYPE_CHECKING, cast
@@ -465,26 +464,24 @@ def test_whose_pressure_comes(memory: MEMORY, hog: Hogs, mode: str, is_watched_b
 
 @v1
 @needs("root")  # as above
-def test_pressure_of_each_level_comes_as_often_as_the_kernel_signals_it(memory: MEMORY, tmp_path: Path) -> None:
-    bound(memory, "8M")
-    with open(tmp_path / "file", "wb") as file:
-        file.write(bytes(64 * MIB))
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # so that its pages are charged to who reads it
-    levels = ("low", "medium", "critical")
-    with contextlib.ExitStack() as stack:
-        theirs = [stack.enter_context(told_by_the_kernel(memory, level)) for level in levels]
-        ours = [stack.enter_context(memory.pressure_events(level)) for level in levels]  # type: ignore[arg-type]
-        read = 'echo 0 > "$1"/cgroup.procs && exec cat "$2" > /dev/null'
-        subprocess.run(["/bin/sh", "-c", read, "sh", memory.path, file.name], check=True)
-        counted, signalled, deadline = [0] * 3, [0] * 3, time.monotonic() + PATIENCE
-        while (counted != signalled or not any(counted)) and time.monotonic() < deadline:
-            for at in range(len(levels)):
-                counted[at] += sum(event.signals for event in iter(partial(ours[at].wait, 0), None))
-                with contextlib.suppress(BlockingIOError):
-                    signalled[at] += os.eventfd_read(theirs[at])
-        assert counted == signalled
-        assert counted[0] > counted[2], "what is read can be given back, at times with ease"
+@needs("strace")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("'low'", "low"),
+        ("'medium'", "medium"),
+        ("'critical'", "critical"),
+        ("'medium', mode='hierarchy'", "medium,hierarchy"),
+        ("'critical', mode='local'", "critical,local"),
+    ],
+)
+def test_what_the_kernel_is_told_of_pressure(memory: MEMORY, tmp_path: Path, arguments: str, told: str) -> None:
+    program = f"from pycgroup import Cgroup; Cgroup.MEMORY({memory.group_name!r}).pressure_events({arguments}).close()"
+    log = tmp_path / "strace"
+    subprocess.run(
+        ["strace", "-e", "trace=write", "-o", log, sys.executable, "-c", program], cwd=processes.ROOT, check=True
+    )
+    assert re.findall(r'^write\(\d+, "\d+ \d+ (.*)", \d+\) += \d+$', log.read_text(), re.MULTILINE) == [told]
 
 
 @v1
