@@ -120,3 +120,10 @@ def test_processes_of_a_group(unique: Unique) -> None:
 def test_a_kernel_thread_is_listed_by_its_name() -> None:
     (each,) = listed([2, 2**22 + 1])
     assert each.args == "[kthreadd]"
+
+
+def test_the_demo_shows_the_event_as_it_arrives() -> None:
+    lines = output("../script/demo")
+    (event,) = [line for line in lines if line.startswith("OOM event: 1 killed")]
+    assert lines.index(event) < lines.index("ended by SIGKILL; the kernel's oom_kill counter of the group is 1")
+    assert lines[-1] == "the child was OOM-killed inside its group; the group is removed"
