@@ -14,7 +14,7 @@ _KIB = 1024
 
 
 class Process(Frozen):
-    """A process: its ids, its memory in bytes (virtual and resident), and its command line."""
+    """A process: its ids and its effective user's, its memory in bytes (virtual and resident), and its command line."""
 
     __slots__ = ()
     pid: int
@@ -45,7 +45,7 @@ def _process(pid: int) -> Process:
     return Process(
         pid=pid,
         ppid=int(fields["PPid"][0]),
-        uid=int(fields["Uid"][0]),
+        uid=int(fields["Uid"][1]),  # real, effective, saved, of the file system: ps means the effective one
         vsz=vsz,
         rss=rss,
         args=arguments or f"[{' '.join(fields['Name'])}]",  # as ps does where there is no command line

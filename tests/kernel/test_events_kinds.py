@@ -31,14 +31,14 @@ from pycgroup import (
     SettingError,
     UnsupportedSettingError,
 )
-from pycgroup.controllers import ALL, CPU, MEMORY
+from pycgroup.controllers import ALL, MEMORY
 from pycgroup.sources import EventSource
 from tests.support import oracle, processes
 from tests.support.capabilities import needs
 from tests.support.descriptors import all_taken_but, few_descriptors
 from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, let_go, until_waiting
 from tests.support.interrupts import interrupt, interrupted
-from tests.support.unified import UNIFIED
+from tests.support.unified import UNIFIED, StallingCpu, StallingMemory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,20 +49,6 @@ if TYPE_CHECKING:
 
 Unique = Callable[..., str]
 v1, v2 = needs("memory", version=1), needs("memory", version=2)
-
-
-class StallingCpu(UNIFIED, v2="cgroup"):
-    """The same with the CPU class's stall_events."""
-
-    __slots__ = ()
-    stall_events = CPU.stall_events
-
-
-class StallingMemory(UNIFIED, v2="cgroup"):
-    """The same with the memory class's stall_events."""
-
-    __slots__ = ()
-    stall_events = MEMORY.stall_events
 
 
 @pytest.fixture

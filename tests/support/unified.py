@@ -3,10 +3,24 @@
 
 from __future__ import annotations
 
-from pycgroup.controllers import Core
+from pycgroup.controllers import CPU, MEMORY, Core
 
 
 class UNIFIED(Core, v2="cgroup"):
     """A group of the v2 hierarchy with what every group there has."""
 
     __slots__ = ()
+
+
+class StallingCpu(UNIFIED, v2="cgroup"):
+    """The same with the CPU class's stall_events."""
+
+    __slots__ = ()
+    stall_events = CPU.stall_events
+
+
+class StallingMemory(UNIFIED, v2="cgroup"):
+    """The same with the memory class's stall_events."""
+
+    __slots__ = ()
+    stall_events = MEMORY.stall_events

@@ -1,0 +1,614 @@
+# SPDX-License-Identifier: MIT
+"""What events and subscriptions promise beside the event itself: fields, messages, threads, descriptors, children."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import gc
+import os
+import queue
+import re
+import select
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pycgroup import (
+    BusyError,
+    Cgroup,
+    CgroupError,
+    ClosedError,
+    GroupRemovedError,
+    InvalidValueError,
+    UnavailableError,
+    UnsupportedSettingError,
+    _removals,
+)
+from pycgroup.observer import Observer
+from pycgroup.proclist import listed
+from tests.support import processes
+from tests.support.capabilities import needs
+from tests.support.descriptors import few_descriptors
+from tests.support.held import open_files
+from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, let_go, next_kill, until_waiting
+from tests.support.interrupts import interrupted
+from tests.support.unified import UNIFIED, StallingCpu
+
+if TYPE_CHECKING:
+    from pycgroup.controllers import MEMORY
+    from pycgroup.events import Subscription
+    from pycgroup.happenings import ThresholdEvent
+
+Unique = Callable[..., str]
+v1 = needs("memory", version=1)
+SUBSCRIBED: dict[str, Callable[[MEMORY], Subscription[Any]]] = {
+    "control": lambda memory: memory.event("memory.usage_in_bytes", "2M"),
+    "threshold": lambda memory: memory.threshold_events("2M"),
+    "pressure": lambda memory: memory.pressure_events("low"),
+    "oom": lambda memory: memory.oom_events(),
+}
+
+
+@pytest.fixture
+def memory(unique: Unique) -> Iterator[MEMORY]:
+    with Cgroup.MEMORY(unique("memory")) as group:
+        bound(group, "4M")
+        yield group
+
+
+@pytest.fixture
+def unified(unique: Unique) -> Iterator[UNIFIED]:
+    with UNIFIED(unique("freezer").rpartition("/")[2]) as group:
+        yield group
+
+
+@pytest.fixture
+def raised(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[threading.ExceptHookArgs]:
+    """Give what threads raise."""
+    told: queue.Queue[threading.ExceptHookArgs] = queue.Queue()
+    monkeypatch.setattr(threading, "excepthook", told.put)
+    return told
+
+
+def soon(event: Any) -> Any:
+    """Return what was waited for."""
+    assert event is not None
+    return event
+
+
+@v1
+@needs("root")  # for memory.pressure_level
+@pytest.mark.parametrize("kind", SUBSCRIBED)
+def test_an_event_says_of_which_group_it_is_and_when_it_came(memory: MEMORY, hog: Hogs, kind: str) -> None:
+    with SUBSCRIBED[kind](memory) as events:
+        before = time.time()
+        hog.be_killed(memory.path)
+        event = soon(events.wait(PATIENCE))
+        assert event.group == memory._path
+        assert before <= event.time <= time.time()
+
+
+@needs("cgroup-v2")
+def test_so_does_one_of_v2(unified: UNIFIED) -> None:
+    with unified.populated_events() as events:
+        before = time.time()
+        with processes.idle(unified.path):
+            event = events.wait(PATIENCE)
+        assert event is not None
+        assert event.group == unified._path
+        assert before <= event.time <= time.time()
+
+
+@needs("memory", version=2)
+def test_so_does_one_of_counters(memory: MEMORY, hog: Hogs) -> None:
+    with memory.counter_events("oom_kill") as events:
+        before = time.time()
+        hog.be_killed(memory.path)
+        event = events.wait(PATIENCE)
+        assert event is not None
+        assert event.group == memory._path
+        assert before <= event.time <= time.time()
+        assert hash(event.changes)  # cannot be changed
+
+
+@v1
+@needs("root")  # for memory.pressure_level
+@pytest.mark.parametrize("kind", ["control", "pressure"])
+def test_signals_that_nobody_took_are_counted(memory: MEMORY, hog: Hogs, kind: str) -> None:
+    with SUBSCRIBED[kind](memory) as events:
+        for _ in range(2):
+            hog.be_killed(memory.path)
+        event = soon(events.wait(PATIENCE))
+        assert event.signals > 1
+        assert kind == "pressure" or event.text.isdigit()
+
+
+@v1
+def test_a_page_is_a_threshold(memory: MEMORY, hog: Hogs) -> None:
+    with memory.threshold_events(os.sysconf("SC_PAGE_SIZE")) as events:
+        assert hog.take(memory.path, 2 * MIB) == 0
+        assert events.wait(PATIENCE) is not None
+
+
+@v1
+def test_who_begins_above_a_threshold_goes_down_first(unique: Unique) -> None:
+    group = Cgroup.MEMORY(unique("memory")).create()
+    with holding(group.path, 8 * MIB) as task:
+        held(task)
+        events: Subscription[ThresholdEvent] = group.threshold_events("2M")
+        let_go(task)
+    with events:
+        group.delete()
+        event = events.wait(PATIENCE)
+        assert event is not None
+        assert event.usage is None
+        assert event.direction == ("down" if event.crossings % 2 else "up")
+
+
+@needs("cgroup-v2")
+def test_who_begins_populated_becomes_empty(unified: UNIFIED) -> None:
+    with contextlib.ExitStack() as stack:
+        with processes.idle(unified.path):
+            events = stack.enter_context(unified.populated_events())
+        event = events.wait(PATIENCE)
+        assert event is not None
+        assert not event.populated
+
+
+@v1
+@needs("psi")
+@needs("strace")
+@needs("cgroup-v2")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("some='150ms', window='2s'", "some 150000 2000000"),
+        ("full=0.2, window=4", "full 200000 4000000"),
+        ("full='2s'", "full 2000000 2000000"),
+    ],
+)
+def test_what_the_kernel_is_told_of_stalls(memory: MEMORY, tmp_path: Path, arguments: str, told: str) -> None:
+    program = f"from pycgroup import Cgroup; Cgroup.MEMORY({memory.group_name!r}).stall_events({arguments}).close()"
+    log = tmp_path / "strace"
+    command = ["strace", "-y", "-e", "trace=write", "-o", str(log), sys.executable, "-c", program]
+    with UNIFIED(memory.group_name):
+        subprocess.run(command, cwd=processes.ROOT, check=True)
+    found = re.findall(r'^write\(\d+<.*/([a-z.]+)>, "(.*)\\0", \d+\) += \d+$', log.read_text(), re.MULTILINE)
+    assert set(found) == {("memory.pressure", told)}
+
+
+@v1
+@pytest.mark.parametrize(
+    ("file", "says"), [("memory.stat", "no other file takes events"), ("memory.usage_in_bytes", "for 'much'")]
+)
+def test_a_refusal_says_what_was_asked_for_and_what_can_be(memory: MEMORY, file: str, says: str) -> None:
+    with pytest.raises(InvalidValueError, match=says) as refusal:
+        memory.event(file, "much")
+    assert (refusal.value.setting, refusal.value.value) == (file, "much")
+
+
+@needs("cgroup-v2")
+@needs("psi")
+def test_a_window_that_the_kernel_refuses_is_explained(unique: Unique) -> None:
+    with StallingCpu(unique("freezer").rpartition("/")[2]) as group:
+        with pytest.raises(InvalidValueError, match="500 ms to 10 s"):
+            group.stall_events(some="1s", window="100s")
+        with pytest.raises(InvalidValueError, match="longer than the window") as refusal:
+            group.stall_events(some="3s", window="2s")
+        assert refusal.value.value == "3s"
+
+
+@v1
+def test_what_a_version_cannot_do_says_which(memory: MEMORY) -> None:
+    with pytest.raises(UnsupportedSettingError, match="cgroup v1 has no such events") as refusal:
+        _ = memory.counter_events
+    assert refusal.value.setting == "counter_events"
+
+
+@needs("memory")
+def test_errors_name_the_group(memory: MEMORY) -> None:
+    errors: list[CgroupError] = []
+
+    def note(call: Callable[[], object], kind: type[CgroupError]) -> None:
+        with pytest.raises(kind) as error:
+            call()
+        errors.append(error.value)
+
+    with memory.oom_events() as events, ThreadPoolExecutor(1) as thread:
+        waiter = thread.submit(events.wait)
+        until_waiting(events)
+        note(lambda: events.wait(1), BusyError)
+        events.close()
+        note(waiter.result, ClosedError)
+    with memory.oom_events() as events:
+        memory.delete()
+        note(events.wait, GroupRemovedError)
+    memory.create()
+    with Observer() as observer, Observer() as other, memory.oom_events() as events:
+        observer.watch(events, print)
+        note(lambda: other.watch(events, print), BusyError)
+    assert [error.group for error in errors] == [memory._path] * 4
+
+
+@needs("memory")
+def test_all_are_served_by_one_thread(memory: MEMORY, unique: Unique) -> None:
+    with Cgroup.MEMORY(unique("memory")) as other, memory.on_oom(print):
+        threads = threading.active_count()
+        with other.on_oom(print):
+            assert threading.active_count() == threads
+
+
+@needs("memory")
+def test_who_is_closed_is_not_observed_any_more(memory: MEMORY) -> None:
+    with Observer() as observer:
+        observer.watch(memory.oom_events(), print).close()
+        assert len(observer) == 0
+
+
+@needs("memory")
+def test_both_callbacks_are_to_be_callable(memory: MEMORY) -> None:
+    with Observer() as observer, memory.oom_events() as events:
+        for given in ((5, None), (print, 5)):
+            with pytest.raises(TypeError, match="5 cannot be called"):
+                observer.watch(events, given[0], removed=given[1])  # type: ignore[arg-type]
+
+
+@needs("memory")
+def test_what_is_raised_at_the_removal_is_told_once(
+    memory: MEMORY, raised: queue.Queue[threading.ExceptHookArgs]
+) -> None:
+    def removed() -> None:
+        raise LookupError
+
+    with Observer() as observer:
+        watching = observer.watch(memory.oom_events(), print, removed=removed)
+        memory.delete()
+        told = raised.get(timeout=PATIENCE)
+        assert told.exc_type is LookupError
+        assert told.exc_value is not None
+        assert told.exc_traceback is told.exc_value.__traceback__
+        assert told.thread is not None
+        assert told.thread.name == "pycgroup-observer"
+        observer.stop()
+        assert watching.closed
+        assert raised.empty()
+    memory.create()
+
+
+@needs("memory")
+def test_who_reads_what_is_observed_disturbs_nobody(
+    memory: MEMORY, hog: Hogs, raised: queue.Queue[threading.ExceptHookArgs]
+) -> None:
+    with Observer() as observer, ThreadPoolExecutor(1) as thread:
+        events = memory.oom_events()
+        observer.watch(events, print)
+        waiter = thread.submit(events.wait, PATIENCE)
+        until_waiting(events)
+        hog.be_killed(memory.path)
+        assert waiter.result(PATIENCE) is not None
+    assert raised.empty()
+
+
+@needs("memory")
+def test_an_exception_hook_that_raises_is_told_of_too(
+    memory: MEMORY, hog: Hogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hook(_told: object) -> None:
+        raise LookupError
+
+    told: queue.Queue[type] = queue.Queue()
+    monkeypatch.setattr(threading, "excepthook", hook)
+    monkeypatch.setattr(sys, "__excepthook__", lambda kind, *_: told.put(kind))
+    with Observer() as observer:
+        observer.watch(memory.oom_events(), lambda _event: 1 // 0)
+        hog.be_killed(memory.path)
+        assert told.get(timeout=PATIENCE) is LookupError
+
+
+@needs("memory")
+def test_who_could_not_be_observed_may_be_later(memory: MEMORY, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        """An epoll that takes no more."""
+
+        def register(self, *_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Observer() as observer, memory.oom_events() as events:
+        with monkeypatch.context() as patched:
+            patched.setattr(observer, "_started", Full)
+            with pytest.raises(UnavailableError):
+                observer.watch(events, print)
+        observer.watch(events, print)
+
+
+@needs("memory")
+def test_one_looks_at_the_last_event_before_the_next_in_asyncio(memory: MEMORY, hog: Hogs) -> None:
+    async def limit() -> object:
+        async with memory.oom_events() as events:
+            hog.be_killed(memory.path)
+            event = await anext(events)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await anext(events)
+            bound(memory, "8M")
+            return event.limit
+
+    assert asyncio.run(limit()) == 4 * MIB
+
+
+@v1
+def test_what_the_kernel_refuses_is_raised_in_asyncio(memory: MEMORY, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_events: object) -> None:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    async def main() -> None:
+        async with memory.threshold_events("2M") as events:
+            waiter = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            with monkeypatch.context() as patched:
+                patched.setattr(type(events), "poll", fails)
+                os.eventfd_write(events.fileno(), 1)
+                with pytest.raises(OSError, match="no memory"):
+                    async with asyncio.timeout(PATIENCE):
+                        await waiter
+
+    asyncio.run(main())
+
+
+async def once(events: Subscription[Any]) -> None:
+    """Wait in a loop for what does not come."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await anext(events)
+
+
+@v1
+def test_who_waits_after_a_loop_is_closed_is_the_only_one(memory: MEMORY) -> None:
+    with memory.threshold_events("2M") as events, ThreadPoolExecutor(1) as thread:
+        asyncio.run(once(events))
+        waiter = thread.submit(events.wait, PATIENCE)
+        until_waiting(events)
+        with pytest.raises(BusyError):
+            events.wait(0.1)
+        events.close()
+        with pytest.raises(ClosedError):
+            waiter.result(PATIENCE)
+
+
+@v1
+@pytest.mark.parametrize("is_waiting", [True, False])
+def test_a_child_that_closes_leaves_the_loop_its_events(memory: MEMORY, hog: Hogs, is_waiting: bool) -> None:
+    async def main() -> None:
+        async with memory.threshold_events("2M") as events:
+            if not is_waiting:
+                await once(events)
+                processes.forked(events.close)
+            waiter = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            if is_waiting:
+                processes.forked(events.close)
+            assert hog.take(memory.path, 3 * MIB) == 0
+            async with asyncio.timeout(PATIENCE):
+                assert await waiter is not None
+
+    asyncio.run(main())
+
+
+@needs("memory")
+def test_a_child_is_not_warned_of_its_parent_s(memory: MEMORY) -> None:
+    events = [memory.oom_events()]
+
+    def forget() -> list[str]:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            events.clear()
+            gc.collect()
+            return [str(each.message) for each in told]
+
+    assert processes.forked(forget) == []
+    forgotten = repr(events[0])
+    with pytest.warns(ResourceWarning) as told:
+        events.clear()
+    assert forgotten in str(told[0].message)
+    assert told[0].source is not None
+
+
+@needs("memory")
+def test_a_child_is_told_whose_it_is(memory: MEMORY) -> None:
+    with (
+        memory.oom_events() as events,
+        pytest.raises(ClosedError, match=rf"it belongs to process {os.getpid()}, subscribe anew"),
+    ):
+        processes.forked(lambda: events.wait(0))
+
+
+@needs("cgroup-v2")
+@needs("psi")
+def test_who_waits_for_a_stall_hears_of_the_end(unique: Unique) -> None:
+    with StallingCpu(unique("freezer").rpartition("/")[2]) as group, ThreadPoolExecutor(1) as thread:
+        events = group.stall_events(some="1s", window="2s")
+        waiter = thread.submit(events.wait, PATIENCE)
+        until_waiting(events)
+        events.close()
+        with pytest.raises(ClosedError):
+            waiter.result(PATIENCE)
+
+        async def main() -> None:
+            events = group.stall_events(some="1s", window="2s")
+            waiter = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            await asyncio.to_thread(events.close)
+            with pytest.raises(StopAsyncIteration):
+                async with asyncio.timeout(PATIENCE):
+                    await waiter
+
+        asyncio.run(main())
+
+
+@needs("cgroup-v2")
+@needs("psi")
+@pytest.mark.parametrize("kind", ["stall_events", "populated_events"])
+def test_v2_s_leave_no_descriptor(unique: Unique, kind: str) -> None:
+    with StallingCpu(unique("freezer").rpartition("/")[2]) as group:
+        arguments = {"some": "1s"} if kind == "stall_events" else {}
+        group.populated_events().close()
+        before = open_files()
+        kept = [getattr(group, kind)(**arguments) for _ in range(3)]
+        for events in kept:
+            events.close()
+        del kept, events  # else a descriptor that was forgotten is closed only now
+        assert open_files() == before
+
+
+@v1
+def test_a_file_that_is_opened_anew_is_closed(memory: MEMORY, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_descriptors(monkeypatch)
+    with memory.event("memory.usage_in_bytes", "2M") as events:
+        assert events.wait(0) is None
+        before = open_files()
+        for _ in range(3):
+            os.eventfd_write(events.fileno(), 1)
+            event = events.wait(0)
+            assert event is not None
+            assert event.text is not None
+        assert open_files() == before
+
+
+@needs("cgroup-v2")
+def test_a_timeout_on_v2_is_in_seconds(unified: UNIFIED) -> None:
+    with unified.populated_events() as events:
+        before = time.monotonic()
+        assert events.wait(0.05) is None
+        assert time.monotonic() - before >= 0.05
+
+
+def inotify_watches() -> int:
+    """Return how many directories this process watches."""
+    return sum(path.read_text().count("inotify wd:") for path in Path("/proc/self/fdinfo").iterdir() if path.exists())
+
+
+@needs("cgroup-v2")
+def test_removals_are_watched_by_one_thread_and_only_while_somebody_asks(unified: UNIFIED) -> None:
+    unified.populated_events().close()
+    before = threading.active_count(), open_files()
+    for _ in range(3):
+        unified.populated_events().close()
+    assert (threading.active_count(), open_files()) == before
+    assert inotify_watches() == 0
+    with unified.populated_events(), unified.populated_events():
+        assert inotify_watches() == 1
+        assert threading.active_count() == before[0]
+
+
+@needs("cgroup-v2")
+def test_all_of_a_group_hear_of_its_removal(unified: UNIFIED) -> None:
+    with unified.populated_events() as one, unified.populated_events() as other:
+        unified.delete()
+        for events in (one, other):
+            with pytest.raises(GroupRemovedError):
+                events.wait(PATIENCE)
+    unified.create()
+
+
+@needs("cgroup-v2")
+def test_one_that_cannot_be_woken_keeps_nobody_asleep(unified: UNIFIED, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: queue.Queue[Any] = queue.Queue()
+    with unified.populated_events() as one, unified.populated_events() as other:
+        signal = type(one._signal)
+        wake = signal.wake  # type: ignore[union-attr]
+
+        def first_fails(self: Any) -> None:
+            is_first = called.empty()
+            called.put(self)
+            if is_first:
+                raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+            wake(self)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(signal, "wake", first_fails)
+            unified.delete()
+            woken = {called.get(timeout=PATIENCE), called.get(timeout=PATIENCE)}
+        assert woken == {one._signal, other._signal}
+    unified.create()
+
+
+@needs("cgroup-v2")
+def test_a_child_has_no_part_in_its_parent_s_watches(unified: UNIFIED) -> None:
+    with unified.populated_events():
+
+        def removed() -> tuple[int, str]:
+            inherited = inotify_watches()
+            with unified.populated_events() as own, ThreadPoolExecutor(1) as thread:
+                waiter = thread.submit(own.wait, PATIENCE)
+                until_waiting(own)
+                os.rmdir(unified.path)
+                with pytest.raises(GroupRemovedError):
+                    waiter.result(PATIENCE)
+            return inherited, "removed"
+
+        assert processes.forked(removed) == (0, "removed")
+    unified.create()
+
+
+@needs("cgroup-v2")
+def test_who_watches_a_group_made_anew_is_not_told_of_the_old_one_s_end(unique: Unique) -> None:
+    with UNIFIED(unique("freezer").rpartition("/")[2]) as above:
+        group, marker = (UNIFIED(f"{above.group_name}/{name}").create() for name in ("group", "marker"))
+        with marker.populated_events() as marked, contextlib.ExitStack() as stack:
+            with _removals._lock:
+                group.delete()
+                group.create()
+                events = stack.enter_context(group.populated_events())
+            marker.delete()
+            with pytest.raises(GroupRemovedError):
+                marked.wait(PATIENCE)
+            assert select.select([events], [], [], 0) == ([], [], [])
+        group.delete()
+
+
+@needs("memory")
+def test_the_processes_of_a_group_are_listed_as_the_kernel_has_them(memory: MEMORY) -> None:
+    with holding(memory.path, 2 * MIB) as task:
+        held(task)
+        (found,) = listed([task.pid])
+        status = Path(f"/proc/{task.pid}/status").read_text()
+    for name, size in (("VmSize", found.vsz), ("VmRSS", found.rss)):
+        assert re.findall(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE) == [str(size // 1024)]
+        assert size % 1024 == 0
+
+
+@needs("root")
+def test_a_process_is_its_effective_user_s() -> None:
+    code = "import os, sys; os.setresuid(0, 65534, 0); print('ready', flush=True); sys.stdin.read()"
+    with processes.python(code) as task:
+        assert task.stdout is not None
+        assert task.stdout.readline() == "ready\n"
+        assert [each.uid for each in listed([task.pid])] == [65534]
+
+
+@needs("memory")
+def test_an_observer_that_is_stopped_meanwhile_serves_nobody(memory: MEMORY) -> None:
+    observer = Observer()
+    with memory.oom_events() as events:
+        with pytest.raises((ClosedError, UnavailableError)), interrupted("keep", observer.stop):
+            observer.watch(events, print)
+        assert len(observer) == 0
+
+
+@needs("memory")
+def test_an_event_reads_the_same_when_it_is_shown(memory: MEMORY, hog: Hogs) -> None:
+    with memory.oom_events() as events:
+        hog.be_killed(memory.path)
+        event = next_kill(events)
+        for name in ("kills", "victims", "confidence"):
+            assert f"{name}={getattr(event, name)!r}" in repr(event)
