@@ -118,7 +118,8 @@ def test_so_does_one_of_counters(memory: MEMORY, hog: Hogs) -> None:
         assert event is not None
         assert event.group == memory._path
         assert before <= event.time <= time.time()
-        assert hash(event.changes)  # cannot be changed
+        with pytest.raises(TypeError):
+            event.changes["oom_kill"] = 0  # type: ignore[index]
 
 
 @v1
@@ -404,6 +405,29 @@ def test_a_child_that_closes_leaves_the_loop_its_events(memory: MEMORY, hog: Hog
     asyncio.run(main())
 
 
+@v1
+def test_a_child_that_closes_leaves_the_observer_its_events(memory: MEMORY, hog: Hogs) -> None:
+    came: queue.Queue[ThresholdEvent] = queue.Queue()
+    with Observer() as observer:
+        events = memory.threshold_events("2M")
+        observer.watch(events, came.put)
+        processes.forked(events.close)
+        assert hog.take(memory.path, 3 * MIB) == 0
+        assert came.get(timeout=PATIENCE).crossings >= 1
+
+
+@v1
+@needs("root")  # for memory.pressure_level
+def test_pressure_before_the_removal_is_told_first(memory: MEMORY, hog: Hogs) -> None:
+    with memory.pressure_events("low") as events:
+        hog.be_killed(memory.path)
+        assert select.select([events], [], [], PATIENCE)[0]
+        memory.delete()
+        assert soon(events.wait(PATIENCE)).signals >= 1
+        assert list(events) == []
+    memory.create()
+
+
 @needs("memory")
 def test_a_child_is_not_warned_of_its_parent_s(memory: MEMORY) -> None:
     events = [memory.oom_events()]
@@ -489,7 +513,7 @@ def test_a_timeout_on_v2_is_in_seconds(unified: UNIFIED) -> None:
     with unified.populated_events() as events:
         before = time.monotonic()
         assert events.wait(0.05) is None
-        assert time.monotonic() - before >= 0.05
+        assert 0.05 <= time.monotonic() - before < PATIENCE / 10
 
 
 def inotify_watches() -> int:
@@ -510,14 +534,40 @@ def test_removals_are_watched_by_one_thread_and_only_while_somebody_asks(unified
         assert threading.active_count() == before[0]
 
 
+@contextlib.contextmanager
+def asleep(events: Subscription[Any]) -> Iterator[select.epoll]:
+    """Wait for events like somebody who asks nothing himself: an epoll reports only what it was woken for."""
+    assert events.wait(0) is None
+    with select.epoll() as poll:
+        poll.register(events, select.EPOLLIN)
+        assert not poll.poll(0)
+        yield poll
+
+
 @needs("cgroup-v2")
 def test_all_of_a_group_hear_of_its_removal(unified: UNIFIED) -> None:
     with unified.populated_events() as one, unified.populated_events() as other:
-        unified.delete()
+        with asleep(one) as first, asleep(other) as second:
+            unified.delete()
+            assert first.poll(PATIENCE)
+            assert second.poll(PATIENCE)
         for events in (one, other):
             with pytest.raises(GroupRemovedError):
-                events.wait(PATIENCE)
+                events.wait(0)
     unified.create()
+
+
+@needs("cgroup-v2")
+@pytest.mark.parametrize("other", ["group", "sibling"])
+def test_who_closes_leaves_the_others_their_removal(unique: Unique, other: str) -> None:
+    with UNIFIED(unique("freezer").rpartition("/")[2]) as above, contextlib.ExitStack() as stack:
+        group, sibling = (UNIFIED(f"{above.group_name}/{name}").create() for name in ("group", "sibling"))
+        stays = stack.enter_context(group.populated_events())
+        {"group": group, "sibling": sibling}[other].populated_events().close()
+        poll = stack.enter_context(asleep(stays))
+        group.delete()
+        assert poll.poll(PATIENCE)
+        sibling.delete()
 
 
 @needs("cgroup-v2")
@@ -569,9 +619,9 @@ def test_who_watches_a_group_made_anew_is_not_told_of_the_old_one_s_end(unique: 
                 group.delete()
                 group.create()
                 events = stack.enter_context(group.populated_events())
+            poll = stack.enter_context(asleep(marked))
             marker.delete()
-            with pytest.raises(GroupRemovedError):
-                marked.wait(PATIENCE)
+            assert poll.poll(PATIENCE)  # and with it what came before
             assert select.select([events], [], [], 0) == ([], [], [])
         group.delete()
 
@@ -585,6 +635,14 @@ def test_the_processes_of_a_group_are_listed_as_the_kernel_has_them(memory: MEMO
     for name, size in (("VmSize", found.vsz), ("VmRSS", found.rss)):
         assert re.findall(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE) == [str(size // 1024)]
         assert size % 1024 == 0
+
+
+def test_a_process_is_listed_by_its_command_line() -> None:
+    code = "print('ready', flush=True); input()"
+    with processes.python(code) as task:
+        assert task.stdout is not None
+        assert task.stdout.readline() == "ready\n"
+        assert [each.args for each in listed([task.pid])] == [f"{sys.executable} -S -c {code}"]
 
 
 @needs("root")

@@ -402,6 +402,26 @@ def test_many_whose_group_the_kernel_left_out_are_told_one_by_one(
         assert [victim.pid for each in kept for victim in each.victims] == [*named, pid]
 
 
+@pytest.mark.usefixtures("no_log")
+def test_the_last_event_is_completed_for_who_leaves_at_once(memory: MEMORY, hog: Hogs) -> None:
+    async def last() -> OomEvent:
+        async with memory.oom_events() as events:
+            hog.order(memory.path)
+            return await anext(events)
+
+    came: queue.Queue[OomEvent] = queue.Queue()
+    for _ in range(5):
+        event = asyncio.run(last())
+        hog.outcome()
+        assert event.kills == 1
+        with Observer() as observer:
+            observer.watch(memory.oom_events(), came.put)
+            hog.order(memory.path)
+            event = came.get(timeout=PATIENCE)
+        hog.outcome()
+        assert event.kills == 1
+
+
 @needs("kernel-log")
 @pytest.mark.parametrize("is_named", [True, False])
 def test_who_died_before_the_removal_is_named_only_where_all_are(

@@ -67,3 +67,12 @@ def test_a_stall_is_told_in_microseconds_since_the_last_event() -> None:
     watch = StallWatch("/g", "some")
     watch.start(PSI.format(1000))
     assert [watch.happened(1, PSI.format(total)).stalled for total in (1290, 1300)] == [290, 10]
+
+
+def test_a_full_stall_is_counted_by_itself() -> None:
+    both = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total={}\n"
+    watch = StallWatch("/g", "full")
+    watch.start(both.format(1000, 10))
+    event = watch.happened(1, both.format(2000, 30))
+    assert event is not None
+    assert (event.group, event.kind, event.stalled) == ("/g", "full", 20)
