@@ -410,7 +410,7 @@ def test_the_last_event_is_completed_for_who_leaves_at_once(memory: MEMORY, hog:
             return await anext(events)
 
     came: queue.Queue[OomEvent] = queue.Queue()
-    for _ in range(5):
+    for _ in range(30):
         event = asyncio.run(last())
         hog.outcome()
         assert event.kills == 1
