@@ -11,7 +11,6 @@ import os
 import queue
 import re
 import select
-import subprocess
 import sys
 import threading
 import time
@@ -40,14 +39,16 @@ from tests.support import processes
 from tests.support.capabilities import needs
 from tests.support.descriptors import few_descriptors
 from tests.support.held import open_files
-from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, let_go, next_kill, until_waiting
+from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, let_go, next_kill, soon, until_waiting
 from tests.support.interrupts import interrupted
+from tests.support.tracing import traced
 from tests.support.unified import UNIFIED, StallingCpu
 
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
     from pycgroup.events import Subscription
     from pycgroup.happenings import ThresholdEvent
+    from pycgroup.proclist import Process
 
 Unique = Callable[..., str]
 v1 = needs("memory", version=1)
@@ -67,8 +68,8 @@ def memory(unique: Unique) -> Iterator[MEMORY]:
 
 
 @pytest.fixture
-def unified(unique: Unique) -> Iterator[UNIFIED]:
-    with UNIFIED(unique("freezer").rpartition("/")[2]) as group:
+def unified(unique: Unique) -> Iterator[StallingCpu]:
+    with StallingCpu(unique("freezer").rpartition("/")[2]) as group:
         yield group
 
 
@@ -80,10 +81,11 @@ def raised(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[threading.ExceptHookA
     return told
 
 
-def soon(event: Any) -> Any:
-    """Return what was waited for."""
-    assert event is not None
-    return event
+async def once(events: Subscription[Any]) -> None:
+    """Wait in a loop for what does not come."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await anext(events)
 
 
 @v1
@@ -103,8 +105,7 @@ def test_so_does_one_of_v2(unified: UNIFIED) -> None:
     with unified.populated_events() as events:
         before = time.time()
         with processes.idle(unified.path):
-            event = events.wait(PATIENCE)
-        assert event is not None
+            event = soon(events.wait(PATIENCE))
         assert event.group == unified._path
         assert before <= event.time <= time.time()
 
@@ -114,8 +115,7 @@ def test_so_does_one_of_counters(memory: MEMORY, hog: Hogs) -> None:
     with memory.counter_events("oom_kill") as events:
         before = time.time()
         hog.be_killed(memory.path)
-        event = events.wait(PATIENCE)
-        assert event is not None
+        event = soon(events.wait(PATIENCE))
         assert event.group == memory._path
         assert before <= event.time <= time.time()
         with pytest.raises(TypeError):
@@ -150,8 +150,7 @@ def test_who_begins_above_a_threshold_goes_down_first(unique: Unique) -> None:
         let_go(task)
     with events:
         group.delete()
-        event = events.wait(PATIENCE)
-        assert event is not None
+        event = soon(events.wait(PATIENCE))
         assert event.usage is None
         assert event.direction == ("down" if event.crossings % 2 else "up")
 
@@ -161,8 +160,7 @@ def test_who_begins_populated_becomes_empty(unified: UNIFIED) -> None:
     with contextlib.ExitStack() as stack:
         with processes.idle(unified.path):
             events = stack.enter_context(unified.populated_events())
-        event = events.wait(PATIENCE)
-        assert event is not None
+        event = soon(events.wait(PATIENCE))
         assert not event.populated
 
 
@@ -180,11 +178,9 @@ def test_who_begins_populated_becomes_empty(unified: UNIFIED) -> None:
 )
 def test_what_the_kernel_is_told_of_stalls(memory: MEMORY, tmp_path: Path, arguments: str, told: str) -> None:
     program = f"from pycgroup import Cgroup; Cgroup.MEMORY({memory.group_name!r}).stall_events({arguments}).close()"
-    log = tmp_path / "strace"
-    command = ["strace", "-y", "-e", "trace=write", "-o", str(log), sys.executable, "-c", program]
     with UNIFIED(memory.group_name):
-        subprocess.run(command, cwd=processes.ROOT, check=True)
-    found = re.findall(r'^write\(\d+<.*/([a-z.]+)>, "(.*)\\0", \d+\) += \d+$', log.read_text(), re.MULTILINE)
+        calls = traced(tmp_path, program, options=("-y", "-e", "trace=write"))
+    found = re.findall(r'^write\(\d+<.*/([a-z.]+)>, "(.*)\\0", \d+\) += \d+$', calls, re.MULTILINE)
     assert set(found) == {("memory.pressure", told)}
 
 
@@ -200,13 +196,12 @@ def test_a_refusal_says_what_was_asked_for_and_what_can_be(memory: MEMORY, file:
 
 @needs("cgroup-v2")
 @needs("psi")
-def test_a_window_that_the_kernel_refuses_is_explained(unique: Unique) -> None:
-    with StallingCpu(unique("freezer").rpartition("/")[2]) as group:
-        with pytest.raises(InvalidValueError, match="500 ms to 10 s"):
-            group.stall_events(some="1s", window="100s")
-        with pytest.raises(InvalidValueError, match="longer than the window") as refusal:
-            group.stall_events(some="3s", window="2s")
-        assert refusal.value.value == "3s"
+def test_a_window_that_the_kernel_refuses_is_explained(unified: StallingCpu) -> None:
+    with pytest.raises(InvalidValueError, match="500 ms to 10 s"):
+        unified.stall_events(some="1s", window="100s")
+    with pytest.raises(InvalidValueError, match="longer than the window") as refusal:
+        unified.stall_events(some="3s", window="2s")
+    assert refusal.value.value == "3s"
 
 
 @v1
@@ -317,30 +312,12 @@ def test_an_exception_hook_that_raises_is_told_of_too(
 
 
 @needs("memory")
-def test_who_could_not_be_observed_may_be_later(memory: MEMORY, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full:
-        """An epoll that takes no more."""
-
-        def register(self, *_: object) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with Observer() as observer, memory.oom_events() as events:
-        with monkeypatch.context() as patched:
-            patched.setattr(observer, "_started", Full)
-            with pytest.raises(UnavailableError):
-                observer.watch(events, print)
-        observer.watch(events, print)
-
-
-@needs("memory")
 def test_one_looks_at_the_last_event_before_the_next_in_asyncio(memory: MEMORY, hog: Hogs) -> None:
     async def limit() -> object:
         async with memory.oom_events() as events:
             hog.be_killed(memory.path)
             event = await anext(events)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await anext(events)
+            await once(events)
             bound(memory, "8M")
             return event.limit
 
@@ -364,13 +341,6 @@ def test_what_the_kernel_refuses_is_raised_in_asyncio(memory: MEMORY, monkeypatc
                         await waiter
 
     asyncio.run(main())
-
-
-async def once(events: Subscription[Any]) -> None:
-    """Wait in a loop for what does not come."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(0.01):
-            await anext(events)
 
 
 @v1
@@ -458,40 +428,39 @@ def test_a_child_is_told_whose_it_is(memory: MEMORY) -> None:
 
 @needs("cgroup-v2")
 @needs("psi")
-def test_who_waits_for_a_stall_hears_of_the_end(unique: Unique) -> None:
-    with StallingCpu(unique("freezer").rpartition("/")[2]) as group, ThreadPoolExecutor(1) as thread:
-        events = group.stall_events(some="1s", window="2s")
+def test_who_waits_for_a_stall_hears_of_the_end(unified: StallingCpu) -> None:
+    events = unified.stall_events(some="1s", window="2s")
+    with ThreadPoolExecutor(1) as thread:
         waiter = thread.submit(events.wait, PATIENCE)
         until_waiting(events)
         events.close()
         with pytest.raises(ClosedError):
             waiter.result(PATIENCE)
 
-        async def main() -> None:
-            events = group.stall_events(some="1s", window="2s")
-            waiter = asyncio.ensure_future(anext(events))
-            await asyncio.sleep(0)
-            await asyncio.to_thread(events.close)
-            with pytest.raises(StopAsyncIteration):
-                async with asyncio.timeout(PATIENCE):
-                    await waiter
+    async def main() -> None:
+        events = unified.stall_events(some="1s", window="2s")
+        waiter = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(events.close)
+        with pytest.raises(StopAsyncIteration):
+            async with asyncio.timeout(PATIENCE):
+                await waiter
 
-        asyncio.run(main())
+    asyncio.run(main())
 
 
 @needs("cgroup-v2")
 @needs("psi")
 @pytest.mark.parametrize("kind", ["stall_events", "populated_events"])
-def test_v2_s_leave_no_descriptor(unique: Unique, kind: str) -> None:
-    with StallingCpu(unique("freezer").rpartition("/")[2]) as group:
-        arguments = {"some": "1s"} if kind == "stall_events" else {}
-        group.populated_events().close()
-        before = open_files()
-        kept = [getattr(group, kind)(**arguments) for _ in range(3)]
-        for events in kept:
-            events.close()
-        del kept, events  # else a descriptor that was forgotten is closed only now
-        assert open_files() == before
+def test_v2_s_leave_no_descriptor(unified: StallingCpu, kind: str) -> None:
+    arguments = {"some": "1s"} if kind == "stall_events" else {}
+    unified.populated_events().close()
+    before = open_files()
+    kept = [getattr(unified, kind)(**arguments) for _ in range(3)]
+    for events in kept:
+        events.close()
+    del kept, events  # else a descriptor that was forgotten is closed only now
+    assert open_files() == before
 
 
 @v1
@@ -502,8 +471,7 @@ def test_a_file_that_is_opened_anew_is_closed(memory: MEMORY, monkeypatch: pytes
         before = open_files()
         for _ in range(3):
             os.eventfd_write(events.fileno(), 1)
-            event = events.wait(0)
-            assert event is not None
+            event = soon(events.wait(0))
             assert event.text is not None
         assert open_files() == before
 
@@ -559,15 +527,14 @@ def test_all_of_a_group_hear_of_its_removal(unified: UNIFIED) -> None:
 
 @needs("cgroup-v2")
 @pytest.mark.parametrize("other", ["group", "sibling"])
-def test_who_closes_leaves_the_others_their_removal(unique: Unique, other: str) -> None:
-    with UNIFIED(unique("freezer").rpartition("/")[2]) as above, contextlib.ExitStack() as stack:
-        group, sibling = (UNIFIED(f"{above.group_name}/{name}").create() for name in ("group", "sibling"))
-        stays = stack.enter_context(group.populated_events())
-        {"group": group, "sibling": sibling}[other].populated_events().close()
-        poll = stack.enter_context(asleep(stays))
-        group.delete()
-        assert poll.poll(PATIENCE)
-        sibling.delete()
+def test_who_closes_leaves_the_others_their_removal(unified: UNIFIED, other: str) -> None:
+    below = {name: UNIFIED(f"{unified.group_name}/{name}").create() for name in ("group", "sibling")}
+    with below["group"].populated_events() as stays:
+        below[other].populated_events().close()
+        with asleep(stays) as poll:
+            below["group"].delete()
+            assert poll.poll(PATIENCE)
+    below["sibling"].delete()
 
 
 @needs("cgroup-v2")
@@ -596,7 +563,7 @@ def test_one_that_cannot_be_woken_keeps_nobody_asleep(unified: UNIFIED, monkeypa
 def test_a_child_has_no_part_in_its_parent_s_watches(unified: UNIFIED) -> None:
     with unified.populated_events():
 
-        def removed() -> tuple[int, str]:
+        def child() -> int:
             inherited = inotify_watches()
             with unified.populated_events() as own, ThreadPoolExecutor(1) as thread:
                 waiter = thread.submit(own.wait, PATIENCE)
@@ -604,26 +571,25 @@ def test_a_child_has_no_part_in_its_parent_s_watches(unified: UNIFIED) -> None:
                 os.rmdir(unified.path)
                 with pytest.raises(GroupRemovedError):
                     waiter.result(PATIENCE)
-            return inherited, "removed"
+            return inherited
 
-        assert processes.forked(removed) == (0, "removed")
+        assert processes.forked(child) == 0
     unified.create()
 
 
 @needs("cgroup-v2")
-def test_who_watches_a_group_made_anew_is_not_told_of_the_old_one_s_end(unique: Unique) -> None:
-    with UNIFIED(unique("freezer").rpartition("/")[2]) as above:
-        group, marker = (UNIFIED(f"{above.group_name}/{name}").create() for name in ("group", "marker"))
-        with marker.populated_events() as marked, contextlib.ExitStack() as stack:
-            with _removals._lock:
-                group.delete()
-                group.create()
-                events = stack.enter_context(group.populated_events())
-            poll = stack.enter_context(asleep(marked))
-            marker.delete()
-            assert poll.poll(PATIENCE)  # and with it what came before
-            assert select.select([events], [], [], 0) == ([], [], [])
-        group.delete()
+def test_who_watches_a_group_made_anew_is_not_told_of_the_old_one_s_end(unified: UNIFIED) -> None:
+    group, marker = (UNIFIED(f"{unified.group_name}/{name}").create() for name in ("group", "marker"))
+    with marker.populated_events() as marked, contextlib.ExitStack() as stack:
+        with _removals._lock:
+            group.delete()
+            group.create()
+            events = stack.enter_context(group.populated_events())
+        poll = stack.enter_context(asleep(marked))
+        marker.delete()
+        assert poll.poll(PATIENCE)  # and with it what came before
+        assert select.select([events], [], [], 0) == ([], [], [])
+    group.delete()
 
 
 @needs("memory")
@@ -637,21 +603,24 @@ def test_the_processes_of_a_group_are_listed_as_the_kernel_has_them(memory: MEMO
         assert size % 1024 == 0
 
 
-def test_a_process_is_listed_by_its_command_line() -> None:
-    code = "print('ready', flush=True); input()"
+def process_of(code: str) -> Process:
+    """Run Python code until it has said that it is ready; return how that process is listed."""
     with processes.python(code) as task:
         assert task.stdout is not None
         assert task.stdout.readline() == "ready\n"
-        assert [each.args for each in listed([task.pid])] == [f"{sys.executable} -S -c {code}"]
+        (found,) = listed([task.pid])
+    return found
+
+
+def test_a_process_is_listed_by_its_command_line() -> None:
+    code = "print('ready', flush=True); input()"
+    assert process_of(code).args == f"{sys.executable} -S -c {code}"
 
 
 @needs("root")
 def test_a_process_is_its_effective_user_s() -> None:
     code = "import os, sys; os.setresuid(0, 65534, 0); print('ready', flush=True); sys.stdin.read()"
-    with processes.python(code) as task:
-        assert task.stdout is not None
-        assert task.stdout.readline() == "ready\n"
-        assert [each.uid for each in listed([task.pid])] == [65534]
+    assert process_of(code).uid == 65534
 
 
 @needs("memory")

@@ -1456,6 +1456,7 @@ def test_what_cannot_be_observed_is_still_the_callers(
         assert len(observer) == 0
         hog.be_killed(memory.path)
         assert next_kill(events).kills == 1
+        observer.watch(events, print)  # and may be observed later
 
 
 def test_three_threads_close_at_once(memory: MEMORY) -> None:

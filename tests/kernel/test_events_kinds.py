@@ -38,6 +38,7 @@ from tests.support.capabilities import needs
 from tests.support.descriptors import all_taken_but, few_descriptors
 from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, let_go, until_waiting
 from tests.support.interrupts import interrupt, interrupted
+from tests.support.tracing import traced
 from tests.support.unified import UNIFIED, StallingCpu, StallingMemory
 
 if TYPE_CHECKING:
@@ -321,8 +322,8 @@ def test_a_close_in_the_middle_is_no_signal(memory: MEMORY, timeout: float) -> N
 @needs("memory.memsw.usage_in_bytes")
 def test_memory_and_swap_together(memory: MEMORY, hog: Hogs) -> None:
     with memory.threshold_events("2M", memsw=True) as events:
-        held = {os.path.realpath(f"/proc/self/fd/{descriptor}") for descriptor in os.listdir("/proc/self/fd")}
-        assert f"{memory.path}/memory.memsw.usage_in_bytes" in held
+        watched = {os.path.realpath(f"/proc/self/fd/{descriptor}") for descriptor in os.listdir("/proc/self/fd")}
+        assert f"{memory.path}/memory.memsw.usage_in_bytes" in watched
         assert hog.take(memory.path, 8 * MIB) == 0
         assert events.wait(PATIENCE) is not None
 
@@ -463,11 +464,8 @@ def test_whose_pressure_comes(memory: MEMORY, hog: Hogs, mode: str, is_watched_b
 )
 def test_what_the_kernel_is_told_of_pressure(memory: MEMORY, tmp_path: Path, arguments: str, told: str) -> None:
     program = f"from pycgroup import Cgroup; Cgroup.MEMORY({memory.group_name!r}).pressure_events({arguments}).close()"
-    log = tmp_path / "strace"
-    subprocess.run(
-        ["strace", "-e", "trace=write", "-o", log, sys.executable, "-c", program], cwd=processes.ROOT, check=True
-    )
-    assert re.findall(r'^write\(\d+, "\d+ \d+ (.*)", \d+\) += \d+$', log.read_text(), re.MULTILINE) == [told]
+    calls = traced(tmp_path, program, options=("-e", "trace=write"))
+    assert re.findall(r'^write\(\d+, "\d+ \d+ (.*)", \d+\) += \d+$', calls, re.MULTILINE) == [told]
 
 
 @v1

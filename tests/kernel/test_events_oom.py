@@ -16,11 +16,10 @@ from pycgroup import UNLIMITED, Cgroup, GroupNotFoundError, GroupRemovedError, U
 from pycgroup.stats import OomControl
 from tests.support import oracle
 from tests.support.capabilities import needs
-from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, next_kill, no_kill_is_left
+from tests.support.hogs import MIB, PATIENCE, Hogs, bound, held, holding, next_kill, no_kill_is_left, soon
 
 if TYPE_CHECKING:
     from pycgroup.controllers import MEMORY
-    from pycgroup.happenings import OomEvent
 
 pytestmark = needs("memory")
 Unique = Callable[..., str]
@@ -32,11 +31,6 @@ def memory(unique: Unique) -> Iterator[MEMORY]:
     with Cgroup.MEMORY(unique("memory"), limit_in_bytes="4M") as group:
         bound(group, "4M")
         yield group
-
-
-def soon(event: OomEvent | None) -> OomEvent:
-    assert event is not None, "no event came"
-    return event
 
 
 def kernel_kills(memory: MEMORY) -> int:

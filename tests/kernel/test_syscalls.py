@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 
 from tests.support import oracle
 from tests.support.capabilities import needs
-from tests.support.processes import ROOT
+from tests.support.tracing import traced
 
 pytestmark = [needs("memory", version=1), needs("strace")]
 
@@ -32,10 +30,8 @@ LIMIT = "memory.limit_in_bytes = 8 << 20"
 
 def calls(tmp_path: Path, name: str, code: str, before: str) -> list[str]:
     """Return the system calls that a line of code makes."""
-    log = tmp_path / "strace"
-    program = CODE.format(code=code, before=before)
-    subprocess.run(["strace", "-o", str(log), sys.executable, "-c", program, name], cwd=ROOT, check=True, timeout=120)
-    found = re.search(r'^access\("/begin".*?\n(.*?)^access\("/end"', log.read_text(), re.DOTALL | re.MULTILINE)
+    made = traced(tmp_path, CODE.format(code=code, before=before), name)
+    found = re.search(r'^access\("/begin".*?\n(.*?)^access\("/end"', made, re.DOTALL | re.MULTILINE)
     assert found
     return re.findall(r"^(\w+)\(", found[1], re.MULTILINE)
 

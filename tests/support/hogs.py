@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from pycgroup.events import Subscription
     from pycgroup.happenings import OomEvent
 
+E = TypeVar("E")
 KILLED = -9
 MIB = 1 << 20
 PATIENCE = 120.0  # seconds to wait for what is sure to come; an emulated guest is slow
@@ -133,12 +134,17 @@ def until_waiting(events: Subscription[Any]) -> None:
         select.select([], [], [], 0.001)
 
 
+def soon(event: E | None) -> E:
+    """Return the event that was waited for."""
+    assert event is not None, "no event came"
+    return event
+
+
 def next_kill(events: Subscription[OomEvent]) -> OomEvent:
     """Wait for the event of a kill: since Linux 5.16 the victim may signal once more on v1, as it dies."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        event = events.wait(PATIENCE)
-        assert event is not None, "no event came"
+        event = soon(events.wait(PATIENCE))
         if event.kills:
             return event
     raise AssertionError("no event of a kill came")
