@@ -294,12 +294,15 @@ class Subscription(Generic[T]):
         keeper = self._keeper
         return self._waiting is not None and not (keeper is not None and keeper.has_forsaken(self._waiting))
 
-    def leave(self, who: object) -> None:
-        """Wait no longer, and close what was closed meanwhile, at once. It is no error not to have entered."""
+    def leave(self, who: object, *, patient: bool = False) -> None:
+        """Wait no longer, and close what was closed meanwhile; `patient` if the kernel may be waited for.
+
+        It is no error not to have entered.
+        """
         if self._waiting is who:
             self._waiting = None
             if self._closed:
-                self._dispose_if_idle(patient=False)
+                self._dispose_if_idle(patient=patient)
 
     def _dispose_if_idle(self, *, patient: bool) -> None:
         with _guard:

@@ -81,7 +81,8 @@ class Watching(Generic[T]):
                 subscription.enter(self)
                 event = subscription.poll()
             finally:
-                subscription.leave(self)
+                # Where it is closed at this moment, that is left to this thread, with what the closer would wait for.
+                subscription.leave(self, patient=True)
         except GroupRemovedError:
             self.close()
             if self.removed is not None:
