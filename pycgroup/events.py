@@ -406,6 +406,15 @@ class Subscription(Generic[T]):
     def dispose(self, *, patient: bool) -> None:
         """Close the descriptors, once nobody uses them any more; `patient` if the kernel may be waited for."""
         own, watch = self._pid == process, self._watch
+        try:
+            if own and patient:
+                watch.settle()
+        finally:
+            self._dispose(own=own)
+
+    def _dispose(self, *, own: bool) -> None:
+        """Close the descriptors at once."""
+        watch = self._watch
         if own and self._keeper is not None and not self._keeper.release():
             return
         self._keeper = None
@@ -416,16 +425,12 @@ class Subscription(Generic[T]):
         if signal is None:
             return
         try:
-            if own and patient:
-                watch.settle()
+            if own:
+                watch.finish()
         finally:
-            try:
-                if own:
-                    watch.finish()
-            finally:
-                with _locks.looking:  # nobody reads now, and nobody will
-                    watch.is_closed = True
-                signal.close()
+            with _locks.looking:  # nobody reads now, and nobody will
+                watch.is_closed = True
+            signal.close()
 
     def keep(self, keeper: Keeper) -> None:
         """Have somebody let go of the descriptor before it is closed. Raises BusyError where somebody else does."""

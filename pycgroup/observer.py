@@ -87,8 +87,10 @@ class Watching(Generic[T]):
             self.close()
             if self.removed is not None:
                 self.removed()
-        except (ClosedError, BusyError):
-            return  # closed at this moment, or somebody reads it himself and gets the event
+        except BusyError:
+            return  # somebody reads it himself and gets the event
+        except ClosedError:
+            self.release()  # at this moment, and who closes it may be waiting for its last kill
         else:
             if event is not None:
                 self.callback(event)

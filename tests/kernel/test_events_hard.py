@@ -59,6 +59,7 @@ from tests.support.hogs import (
     let_go,
     next_kill,
     no_kill_is_left,
+    until,
     until_waiting,
 )
 from tests.support.interrupts import interrupt, interrupted
@@ -307,8 +308,7 @@ def test_an_event_is_completed_while_the_next_one_is_waited_for(memory: MEMORY, 
         hog.be_killed(memory.path)
         first = events.wait(PATIENCE)
         waiter = thread.submit(next_kill, events)
-        while cast("SignalledOom", events._watch)._open is not None:
-            select.select([], [], [], 0.001)
+        until(lambda: cast("SignalledOom", events._watch)._open is None)
         hog.be_killed(memory.path)
         assert waiter.result(PATIENCE).kills == 1
         assert first is not None
@@ -451,6 +451,39 @@ def test_the_last_event_is_completed_where_it_is_closed_while_the_next_signal_is
         assert closed.wait(PATIENCE)
         hog.be_killed(memory.path)
     assert came.get_nowait().kills == 1
+
+
+@v1
+@pytest.mark.usefixtures("no_log")
+def test_who_closes_waits_for_the_last_kill_before_an_observer_or_a_loop_lets_go(
+    memory: MEMORY, hog: Hogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oom, "_PATIENCE", PATIENCE)
+    came: queue.Queue[OomEvent] = queue.Queue()
+    with Observer() as observer, ThreadPoolExecutor() as another:
+        watching = observer.watch(memory.oom_events(), came.put)
+        os.eventfd_write(watching.descriptor, 1)
+        event = came.get(timeout=PATIENCE)
+        closing = another.submit(watching.close)
+        until(lambda: watching.closed)
+        os.eventfd_write(watching.descriptor, 1)
+        until(lambda: not len(observer))  # as it would be woken again and again
+        assert not closing.done()
+        hog.be_killed(memory.path)
+        closing.result()
+    assert event.kills == 1
+
+    async def last(events: Subscription[OomEvent]) -> OomEvent:
+        event = await anext(events)
+        closing = asyncio.create_task(asyncio.to_thread(events.close))
+        await asyncio.to_thread(until, lambda: events.closed)
+        await asyncio.to_thread(hog.be_killed, memory.path)
+        await closing
+        return event
+
+    events = memory.oom_events()
+    os.eventfd_write(events.fileno(), 1)
+    assert asyncio.run(last(events)).kills == 1
 
 
 @needs("kernel-log")
@@ -843,8 +876,7 @@ def test_each_kill_in_a_group_below_belongs_to_its_own_event_while_that_is_waite
         hog.be_killed(f"{memory.path}/below")
         first = next_kill_unasked(events)
         waiter = thread.submit(next_kill, events)
-        while cast("SignalledOom", events._watch)._open is not None:
-            select.select([], [], [], 0.001)
+        until(lambda: cast("SignalledOom", events._watch)._open is None)
         hog.be_killed(f"{memory.path}/below")
         assert waiter.result(PATIENCE).kills == 1
         assert first.kills == 1
@@ -1144,8 +1176,7 @@ def test_an_oom_with_the_killer_off_just_before_the_removal_is_told(
     oracle.write("memory", memory.group_name, "memory.oom_control", "1")
     with memory.oom_events() as events:
         with holding(memory.path, 16 * MIB) as task:
-            while "under_oom 1" not in oracle.read("memory", memory.group_name, "memory.oom_control"):
-                select.select([], [], [], 0.001)
+            until(lambda: "under_oom 1" in oracle.read("memory", memory.group_name, "memory.oom_control"))
             task.kill()
         memory.delete()
         with host():
@@ -1464,8 +1495,7 @@ def test_who_stops_second_waits_for_the_callback_too(memory: MEMORY, hog: Hogs) 
     assert called.wait(PATIENCE)
     with ThreadPoolExecutor(2) as threads:
         stops = [threads.submit(observer.stop) for _ in range(2)]
-        while len(observer):
-            select.select([], [], [], 0.001)
+        until(lambda: not len(observer))
         select.select([], [], [], 0.05)
         assert not any(stop.done() for stop in stops)
         go_on.set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import resource
-import select
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +28,7 @@ from pycgroup import (
 )
 from tests.support import machine, oracle, processes
 from tests.support.capabilities import needs
-from tests.support.hogs import bound
+from tests.support.hogs import bound, until
 
 Unique = Callable[..., str]
 EVERY = ["cpu", "cpuacct", "cpuset", "blkio", "memory", "pids", "freezer", "devices", "hugetlb", "perf_event"]
@@ -411,10 +410,7 @@ def test_freeze_gives_up_where_a_process_waits_for_memory(unique: Unique) -> Non
     bound(Cgroup.MEMORY(memory), "16M")
     oracle.write("memory", memory, "memory.oom_control", "1")
     with processes.python("print('go', flush=True)\nx = b'x' * (64 << 20)", freezer, directory) as eater:
-        deadline = time.monotonic() + 60
-        while "under_oom 1" not in oracle.read("memory", memory, "memory.oom_control"):
-            assert time.monotonic() < deadline
-            select.select([], [], [], 0.001)
+        until(lambda: "under_oom 1" in oracle.read("memory", memory, "memory.oom_control"))
         with pytest.raises(GroupBusyError, match=r"more than 0.2 s, and was thawed again.*OOM killer is off"):
             Cgroup.FREEZER(frozen).freeze(timeout=0.2)
         assert oracle.read("freezer", frozen, "freezer.state") == "THAWED"

@@ -7,7 +7,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -130,7 +130,14 @@ def bound(memory: Any, size: str) -> None:
 
 def until_waiting(events: Subscription[Any]) -> None:
     """Return when somebody waits for the events."""
-    while events._waiting is None:
+    until(lambda: events._waiting is not None)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Return when something is so."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, "it never was so"
         select.select([], [], [], 0.001)
 
 
