@@ -708,7 +708,7 @@ def test_a_second_interrupt_kills_at_once(function: str, unique: Unique) -> None
     assert places(group.name) == []
 
 
-CLEANS_UP = "trap 'sleep 0.05; echo clean > {file}; exit' INT; kill -s ALRM $PPID; while :; do sleep 0.01; done"
+CLEANS_UP = "trap 'sleep 0.05; echo clean > {file}; exit' TERM; kill -s ALRM $PPID; while :; do sleep 0.01; done"
 
 
 def test_who_is_interrupted_with_this_process_has_a_moment_to_end(
@@ -720,7 +720,7 @@ def test_who_is_interrupted_with_this_process_has_a_moment_to_end(
         def handler(*_: object) -> None:
             for pid in group.processes():
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGINT)
+                    os.kill(pid, signal.SIGTERM)  # a job in the background ignores SIGINT
             raise KeyboardInterrupt
 
         with on_alarm(handler), pytest.raises(KeyboardInterrupt):
