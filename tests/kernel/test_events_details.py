@@ -33,6 +33,7 @@ from pycgroup import (
     UnsupportedSettingError,
     _removals,
 )
+from pycgroup._aio import Feed
 from pycgroup.observer import Observer
 from pycgroup.proclist import listed
 from tests.support import processes
@@ -398,6 +399,55 @@ def test_pressure_before_the_removal_is_told_first(memory: MEMORY, hog: Hogs) ->
     memory.create()
 
 
+@v1
+def test_a_loop_does_not_turn_for_an_event_that_nobody_waits_for(
+    memory: MEMORY, hog: Hogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[object] = []
+    ready = Feed._ready
+
+    def counted(feed: Feed[Any]) -> None:
+        called.append(feed)
+        ready(feed)
+
+    async def main() -> None:
+        async with memory.oom_events() as events:
+            await once(events)
+            await asyncio.to_thread(hog.be_killed, memory.path)
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert len(called) == 1
+            assert (await anext(events)).kills == 1
+
+    monkeypatch.setattr(Feed, "_ready", counted)
+    asyncio.run(main())
+
+
+@v1
+def test_who_is_cancelled_at_the_moment_of_the_removal_is_cancelled(
+    memory: MEMORY, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = Feed._ready
+
+    async def main() -> None:
+        async with memory.oom_events() as events:
+            waiter = asyncio.ensure_future(anext(events))
+
+            def and_cancelled(feed: Feed[Any]) -> None:
+                ready(feed)
+                waiter.cancel()
+
+            monkeypatch.setattr(Feed, "_ready", and_cancelled)
+            await asyncio.sleep(0)
+            os.rmdir(memory.path)
+            with pytest.raises(asyncio.CancelledError):
+                await waiter
+            assert [event async for event in events] == []
+
+    asyncio.run(main())
+    memory.create()
+
+
 @needs("memory")
 def test_a_child_is_not_warned_of_its_parent_s(memory: MEMORY) -> None:
     events = [memory.oom_events()]
@@ -482,6 +532,84 @@ def test_a_timeout_on_v2_is_in_seconds(unified: UNIFIED) -> None:
         before = time.monotonic()
         assert events.wait(0.05) is None
         assert 0.05 <= time.monotonic() - before < PATIENCE / 10
+
+
+class Forgotten:
+    """Watches what is removed, and need not hear of it."""
+
+    def is_gone(self) -> bool:
+        return False
+
+    def wake(self) -> None:
+        raise AssertionError
+
+
+@needs("cgroup-v2")
+def test_a_removal_is_heard_of_where_the_kernel_has_lost_it_among_many(unified: UNIFIED, tmp_path: Path) -> None:
+    files, other = [tmp_path / "a" / name for name in ("odd", "even")], Forgotten()
+    files[0].parent.mkdir()
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    with unified.populated_events() as events, unified.populated_events() as closed:
+        watched = _removals.removals()
+        watched.add(str(files[0]), other)
+        with _removals._lock:  # which its thread waits for
+            for number in range(most + 1000):  # some of which it may have read already
+                files[number % 2].touch()  # by turns: the kernel makes one of two that are the same
+                files[number % 2].unlink()
+            os.rmdir(unified.path)
+        closed.close()
+        with pytest.raises(GroupRemovedError):
+            events.wait(PATIENCE)
+        watched.discard(str(files[0]), other)
+    unified.create()
+
+
+REFUSED = """
+import os, sys
+from pathlib import Path
+from pycgroup import CgroupError
+from tests.support.unified import UNIFIED
+limit, name = sys.argv[1:]
+if limit:
+    Path(limit).write_text("0")
+before = len(os.listdir("/proc/self/fd"))
+for _ in range(2):
+    try:
+        UNIFIED(name).populated_events()
+    except CgroupError as error:
+        text = str(error)
+print(len(os.listdir("/proc/self/fd")) - before, text)
+"""
+TOO_FEW_THREADS = "raise the limit of processes (pids.max, ulimit -u): removals are noticed by a thread"
+TOO_FEW_INSTANCES = "raise the limit of inotify instances (sysctl fs.inotify.max_user_instances) or of open files"
+TOO_FEW_WATCHES = "raise the limit of inotify watches (sysctl fs.inotify.max_user_watches)"
+
+
+@needs("cgroup-v2")
+@needs("user-namespace")
+@pytest.mark.parametrize(
+    ("limit", "hint"), [("max_inotify_instances", TOO_FEW_INSTANCES), ("max_inotify_watches", TOO_FEW_WATCHES)]
+)
+def test_who_may_not_watch_for_removals_is_told_why_and_keeps_nothing(unified: UNIFIED, limit: str, hint: str) -> None:
+    said = processes.script(
+        REFUSED, f"/proc/sys/user/{limit}", unified.group_name, within=["unshare", "--user", "--map-root-user"]
+    )
+    kept, _, text = said.rstrip().partition(" ")
+    # One inotify instance may stay, for those who watch where it can be done.
+    assert int(kept) == (limit == "max_inotify_watches")
+    assert text.endswith(f"; {hint}")
+
+
+@needs("cgroup-v2")
+@needs("pids")
+def test_who_may_start_no_thread_is_told_why_and_keeps_nothing(unified: UNIFIED, unique: Unique) -> None:
+    with Cgroup(unique("pids"), pids=1) as group:
+        done = group.run(
+            [sys.executable, "-c", REFUSED, "", unified.group_name], cwd=processes.ROOT, capture_output=True, text=True
+        )
+    kept, _, text = done.stdout.rstrip().partition(" ")
+    assert int(kept) == 0
+    assert text.endswith(f"; {TOO_FEW_THREADS}")
 
 
 def inotify_watches() -> int:
@@ -621,6 +749,11 @@ def test_a_process_is_listed_by_its_command_line() -> None:
 def test_a_process_is_its_effective_user_s() -> None:
     code = "import os, sys; os.setresuid(0, 65534, 0); print('ready', flush=True); sys.stdin.read()"
     assert process_of(code).uid == 65534
+
+
+def test_a_process_is_as_large_as_it_is_now() -> None:
+    code = "import sys; largest = b'x' * (64 << 20); del largest; print('ready', flush=True); sys.stdin.read()"
+    assert process_of(code).rss < 64 * MIB
 
 
 @needs("memory")

@@ -473,6 +473,16 @@ def test_who_closes_waits_for_the_last_kill_before_an_observer_or_a_loop_lets_go
         closing.result()
     assert event.kills == 1
 
+    with ThreadPoolExecutor() as another:
+        watching = observer.watch(memory.oom_events(), came.put)
+        os.eventfd_write(watching.descriptor, 1)
+        event = came.get(timeout=PATIENCE)
+        stopping = another.submit(observer.stop)
+        until(lambda: watching.closed)
+        hog.be_killed(memory.path)
+        stopping.result()
+    assert event.kills == 1
+
     async def last(events: Subscription[OomEvent]) -> OomEvent:
         event = await anext(events)
         closing = asyncio.create_task(asyncio.to_thread(events.close))

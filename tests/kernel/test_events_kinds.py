@@ -11,6 +11,7 @@ import re
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from inspect import signature
@@ -659,6 +660,7 @@ def test_stalls(unique: Unique, kind: str, wait: str) -> None:
         contextlib.ExitStack() as stack,
         group.stall_events(**{kind: STALL}, window="2s") as events,
     ):
+        before = time.time()
         # Also outside: all in the group wait only while others have the processors.
         for directories in ([group.path], []):
             stack.enter_context(processes.python(BUSY, *directories))
@@ -674,6 +676,7 @@ def test_stalls(unique: Unique, kind: str, wait: str) -> None:
         else:
             event = events.wait(PATIENCE)
         assert event is not None
+        assert before <= event.time <= time.time()
         assert event.kind == kind
         assert event.stalled > 0
         assert event.pressure[kind]["total"] >= event.stalled

@@ -186,6 +186,13 @@ def _mount_namespace() -> str | None:
     return None if allowed else "no mount namespace can be made here (in a chroot that is no mount point, say)"
 
 
+@capability("user-namespace")
+def _user_namespace() -> str | None:
+    limited = ["unshare", "--user", "--map-root-user", "test", "-w", "/proc/sys/user/max_inotify_watches"]
+    allowed = subprocess.run(limited, capture_output=True, check=False).returncode == 0
+    return None if allowed else "no user namespace can be made here and given limits"
+
+
 @capability("kernel-threads")
 def _kernel_threads() -> str | None:
     # Number 2 starts the others; a PID namespace hides them.

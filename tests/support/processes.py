@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -124,13 +124,20 @@ def _answer(function: Callable[[], Any], uid: int | None, writer: int) -> None:
     os._exit(0)
 
 
-def script(code: str, *arguments: str, forks: bool = False) -> str:
+def script(code: str, *arguments: str, forks: bool = False, within: Sequence[str] = ()) -> str:
     """Run Python code in an interpreter of its own and return what it prints; it must print nothing on stderr.
 
     `forks`: it forks while it has threads, of which Python 3.12 warns; and coverage's tracer holds a lock now and then,
-    for which a child forked at that moment would wait for ever.
+    for which a child forked at that moment would wait for ever. `within` is a program that starts it.
     """
-    command = [sys.executable, *(["-W", "ignore::DeprecationWarning"] if forks else []), "-c", code, *arguments]
+    command = [
+        *within,
+        sys.executable,
+        *(["-W", "ignore::DeprecationWarning"] if forks else []),
+        "-c",
+        code,
+        *arguments,
+    ]
     environment = {name: text for name, text in os.environ.items() if not (forks and name.startswith("COVERAGE_"))}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE * 3
