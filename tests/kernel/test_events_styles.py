@@ -164,6 +164,51 @@ def test_selectors(
     memory.create()
 
 
+@needs("anyio")
+@needs("trio")
+@pytest.mark.parametrize("loop", ["trio", "anyio on trio", "anyio on asyncio"])
+def test_other_loops_wait_for_the_descriptor(
+    memory: MEMORY, events: Subscription[OomEvent], hog: Hogs, loop: str
+) -> None:
+    import anyio.lowlevel
+    import trio
+
+    readable = trio.lowlevel.wait_readable if loop == "trio" else anyio.wait_readable
+    turns: list[None] = []
+
+    async def turn() -> None:
+        while True:
+            turns.append(None)
+            await anyio.lowlevel.checkpoint()
+
+    async def killed() -> OomEvent:
+        while True:
+            await readable(events)
+            if (event := events.wait(0)) is not None and event.kills:
+                return event
+
+    async def main() -> None:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(turn)
+                for _ in range(2):
+                    before = len(turns)
+                    hog.order(memory.path)
+                    assert (await killed()).kills == 1
+                    assert len(turns) > before  # the others went on meanwhile
+                    hog.outcome()
+                with anyio.move_on_after(0.01) as scope:
+                    await killed()
+                assert scope.cancelled_caught
+                memory.delete()
+                with pytest.raises(GroupRemovedError):
+                    await killed()
+                tasks.cancel_scope.cancel()
+
+    anyio.run(main, backend="asyncio" if loop == "anyio on asyncio" else "trio")
+    memory.create()
+
+
 def test_a_forked_child_takes_nothing(memory: MEMORY, events: Subscription[OomEvent], hog: Hogs) -> None:
     def child() -> list[str]:
         said = []

@@ -302,7 +302,7 @@ for _name, _package in _PACKAGES.items():
     _tool(_name, _package)
 
 
-for _name in ("jeepney", "mypy", "xdist"):
+for _name in ("anyio", "jeepney", "mypy", "trio", "xdist"):
     _module(_name)
 
 

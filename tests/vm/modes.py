@@ -65,7 +65,20 @@ def controllers(version: int, names: str) -> tuple[str, ...]:
     return tuple(f"{name}:v{version}" for name in names.split())
 
 
-TOOLS = ("libcgroup", "cgget", "cgexec", "gcc", "strace", "mkfs.ext4", "mypy", "xdist", "jeepney", "x86_64")
+TOOLS = (
+    "libcgroup",
+    "cgget",
+    "cgexec",
+    "gcc",
+    "strace",
+    "mkfs.ext4",
+    "mypy",
+    "xdist",
+    "jeepney",
+    "anyio",
+    "trio",
+    "x86_64",
+)
 MACHINE = (*TOOLS, "two-cpus", "swap", "block-device", "psi", "kernel-threads")
 CONTAINER = (*MACHINE, "root", "loop-device")
 ROOT = (*CONTAINER, "true-root", "mount-namespace", "kernel-log", "group-attributes")
