@@ -192,9 +192,10 @@ class OomEvent(Event):
     waited for. The last three take longer on v1, where the kernel signals some milliseconds before it kills: they
     are completed when one of them is first asked for, which waits for the kernel's counter for up to a quarter of a
     second, while wait() waits for the next event, when that comes, or when the subscription is closed. Where the group
-    is removed before, they are what had been counted by the delivery, and what the kernel log tells. On v2 the
-    event is that a kill was counted; what the kernel counts as an OOM without a kill adds to `ooms` of the next
-    (counter_events tells of each).
+    is removed before, they are what had been counted by the delivery, and what the kernel log tells. A victim
+    that needs memory once more as it dies is signalled as another OOM of v1 (since Linux 5.16): one of the two events
+    has its kill. On v2 the event is that a kill was counted; what the kernel counts as an OOM without a kill adds to
+    `ooms` of the next (counter_events tells of each).
     """
 
     __slots__ = ("__weakref__", "_complete", "_outcome")
