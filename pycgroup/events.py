@@ -405,10 +405,10 @@ class Subscription(Generic[T]):
 
     def dispose(self, *, patient: bool) -> None:
         """Close the descriptors, once nobody uses them any more; `patient` if the kernel may be waited for."""
-        own, watch = self._pid == process, self._watch
+        own = self._pid == process
         try:
             if own and patient:
-                watch.settle()
+                self._watch.settle()
         finally:
             self._dispose(own=own)
 
