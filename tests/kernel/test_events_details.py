@@ -565,20 +565,21 @@ def test_a_removal_is_heard_of_where_the_kernel_has_lost_it_among_many(unified: 
 
 
 REFUSED = """
-import os, sys
+import sys
 from pathlib import Path
 from pycgroup import CgroupError
+from tests.support.held import open_files
 from tests.support.unified import UNIFIED
 limit, name = sys.argv[1:]
 if limit:
     Path(limit).write_text("0")
-before = len(os.listdir("/proc/self/fd"))
+before = open_files()
 for _ in range(2):
     try:
         UNIFIED(name).populated_events()
     except CgroupError as error:
         text = str(error)
-print(len(os.listdir("/proc/self/fd")) - before, text)
+print(open_files() - before, text)
 """
 TOO_FEW_THREADS = "raise the limit of processes (pids.max, ulimit -u): removals are noticed by a thread"
 TOO_FEW_INSTANCES = "raise the limit of inotify instances (sysctl fs.inotify.max_user_instances) or of open files"

@@ -455,8 +455,9 @@ def test_the_last_event_is_completed_where_it_is_closed_while_the_next_signal_is
 
 @v1
 @pytest.mark.usefixtures("no_log")
-def test_who_closes_waits_for_the_last_kill_before_an_observer_or_a_loop_lets_go(
-    memory: MEMORY, hog: Hogs, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("which", ["one", "all"])
+def test_who_closes_what_is_observed_waits_for_the_last_kill(
+    memory: MEMORY, hog: Hogs, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:
     monkeypatch.setattr(oom, "_PATIENCE", PATIENCE)
     came: queue.Queue[OomEvent] = queue.Queue()
@@ -464,7 +465,7 @@ def test_who_closes_waits_for_the_last_kill_before_an_observer_or_a_loop_lets_go
         watching = observer.watch(memory.oom_events(), came.put)
         os.eventfd_write(watching.descriptor, 1)
         event = came.get(timeout=PATIENCE)
-        closing = another.submit(watching.close)
+        closing = another.submit({"one": watching.close, "all": observer.stop}[which])
         until(lambda: watching.closed)
         os.eventfd_write(watching.descriptor, 1)
         until(lambda: not len(observer))  # as it would be woken again and again
@@ -473,15 +474,13 @@ def test_who_closes_waits_for_the_last_kill_before_an_observer_or_a_loop_lets_go
         closing.result()
     assert event.kills == 1
 
-    with ThreadPoolExecutor() as another:
-        watching = observer.watch(memory.oom_events(), came.put)
-        os.eventfd_write(watching.descriptor, 1)
-        event = came.get(timeout=PATIENCE)
-        stopping = another.submit(observer.stop)
-        until(lambda: watching.closed)
-        hog.be_killed(memory.path)
-        stopping.result()
-    assert event.kills == 1
+
+@v1
+@pytest.mark.usefixtures("no_log")
+def test_who_closes_what_a_loop_has_waits_for_the_last_kill(
+    memory: MEMORY, hog: Hogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oom, "_PATIENCE", PATIENCE)
 
     async def last(events: Subscription[OomEvent]) -> OomEvent:
         event = await anext(events)
